@@ -1,0 +1,51 @@
+# Every target sets up what it needs; the second call is quick. Needs Python 3.11 or newer, make and a package index.
+#   make demo         the library at work on the shipped model: terminal report, demo/index.html
+#   make test         all tests            make check    style, types, rules
+#   make train-emoji  train the shipped model anew        make bench    speed on this machine
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test check format train-emoji bench clean
+.DEFAULT_GOAL := demo
+
+demo: .venv/ready
+	$(BIN)/diptych demo --out demo $(DEMO)
+
+test: .venv/ready-dev
+	$(BIN)/python -m pytest $(TESTS)
+
+check: .venv/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/python -m pytest tests/rules
+
+format: .venv/ready-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train-emoji: .venv/ready-dev
+	$(BIN)/diptych train recipes/janus-emoji.toml --out runs/janus-emoji
+
+bench: .venv/ready-dev
+	$(BIN)/python -m benchmarks
+
+.venv/created:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/ready: .venv/created pyproject.toml constraints.txt
+	@echo "installing into .venv (some minutes the first time)"
+	$(PIP) --editable .
+	@touch $@
+
+.venv/ready-dev: .venv/ready
+	@echo "installing the development tools into .venv"
+	$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv demo build dist .ruff_cache .pytest_cache
