@@ -1,0 +1,1 @@
+"""Procedural worlds: endless, seeded data whose truth is known exactly."""
