@@ -3,9 +3,9 @@
 What an instruction does not speak of keeps its exact numbers, except that a new number of objects is laid out anew.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Callable
 
 from diptych.data.worlds.emoji.graph import Graph, Mention
 from diptych.data.worlds.emoji.holdout import pair_held
@@ -106,8 +106,10 @@ def _allowed(sampler: Sampler, source: Source, change: Change) -> bool:
         return False
     new = change.new
     # A training text must not even name two objects that are held out together.
-    return sampler.split != "train" or new is None or not any(
-        new.id != mention.id and pair_held(new.id, mention.id) for mention in source.graph.objects
+    return (
+        sampler.split != "train"
+        or new is None
+        or not any(new.id != mention.id and pair_held(new.id, mention.id) for mention in source.graph.objects)
     )
 
 

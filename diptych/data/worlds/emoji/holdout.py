@@ -6,8 +6,8 @@ object with number (2 to 6). About one in eight of each kind.
 
 import functools
 import zlib
+from collections.abc import Iterable
 from itertools import combinations
-from typing import Iterable
 
 from diptych.data.worlds.emoji.graph import Mention
 from diptych.data.worlds.emoji.scene import Scene

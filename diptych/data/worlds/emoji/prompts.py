@@ -32,7 +32,7 @@ def write_caption(rng: Random, graph: Graph, kind: str, lang: str) -> str:
 
 
 def _words(graph: Graph, lang: str) -> dict[str, str]:
-    return {"rel": WORLD["relations"][relation][lang] for _, relation, _ in graph.relations}
+    return {"rel": WORLD["relations"][graph.relations[0][1]][lang]} if graph.relations else {}
 
 
 def _rename(rng: Random, mention: Mention) -> Mention:

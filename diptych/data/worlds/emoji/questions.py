@@ -1,8 +1,8 @@
 """Questions about a scene, with every right answer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Callable
 
 from diptych.data.worlds.emoji.graph import Mention
 from diptych.data.worlds.emoji.holdout import pair_held
@@ -101,8 +101,8 @@ def _absent(rng: Random, sampler: Sampler, present: list[str]) -> str:
 def _count(rng: Random, sampler: Sampler, kind: str, look: Look) -> Asked:
     graph, scene = sampler.draw(rng, "count", look, color_rate=0.0)
     mention = graph.objects[0]
-    unit, digits, plain = OBJECTS[mention.id].measure_word, str(mention.count), WORLD["numbers"][str(mention.count)]["zh"]
-    counted = number(mention.count, "zh")
+    unit, digits = OBJECTS[mention.id].measure_word, str(mention.count)
+    plain, counted = WORLD["numbers"][digits]["zh"], number(mention.count, "zh")
     answers = {"en": number(mention.count, "en"), "zh": counted + unit}
     return Asked(scene, (Mention(mention.id),), answers, {}, (plain + unit, digits + unit, digits, plain, counted))
 

@@ -157,7 +157,7 @@ def _slots(rng: Random, graph: Graph, kind: str, tidy: bool) -> list[tuple[Menti
     if kind in PAIRS:
         free = "left" if tidy else rng.choice(RELATIONS)
         points = pair_points(graph.relations[0][1] if graph.relations else free)
-        return [(mention, (point,), PAIR_SIZE) for mention, point in zip(mentions, points)]
+        return [(mention, (point,), PAIR_SIZE) for mention, point in zip(mentions, points, strict=True)]
     points, s = count_layout(mentions[0].count)
     return [(mentions[0], points, s)]
 

@@ -3,9 +3,10 @@
 Coordinates are in 1/256 of the canvas, whatever its size in pixels; later objects lie on top.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from typing import Any, Collection
+from typing import Any
 
 from diptych.data.worlds.emoji.rules import BACKGROUNDS, COLORS, OBJECTS, STYLES
 from diptych.errors import InputError

@@ -1,9 +1,9 @@
 """Short picture stories: two to four frames, each the frame before it with one thing changed."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 from random import Random
-from typing import Callable, Iterator
 
 from diptych.data.worlds.emoji.edits import (
     Change,
@@ -89,7 +89,7 @@ def _open(rng: Random, sampler: Sampler, plot: str, look: Look, place_told: bool
     if plot in CORNER_PLOTS:
         mentions = graph.objects[:1] if plot == "arrive" else graph.objects
         if look.tidy and not place_told:
-            mentions = tuple(replace(mention, pos=corner) for mention, corner in zip(mentions, CORNERS))
+            mentions = tuple(replace(mention, pos=corner) for mention, corner in zip(mentions, CORNERS, strict=False))
         graph = Graph(mentions)
         scene = lay_out(rng, graph, "multi", Look(scene.style, scene.bg, look.tidy))
     return Source(graph, scene, rng.randrange(len(graph.objects)), look.tidy)
@@ -112,7 +112,7 @@ def _continue(
 def _allowed(sampler: Sampler, opening: Source, changes: list[Change]) -> bool:
     graphs = [opening.graph, *(change.graph for change in changes)]
     scenes = [opening.scene, *(change.scene for change in changes)]
-    if not all(fits(graph.objects, scene.style, scene.bg) for graph, scene in zip(graphs, scenes)):
+    if not all(fits(graph.objects, scene.style, scene.bg) for graph, scene in zip(graphs, scenes, strict=True)):
         return False
     if sampler.split == "heldout":
         return sampler.allows(graphs[-1].objects)

@@ -4,8 +4,8 @@ A slot is `{A}`, `{B.color}`, `{list.np_pos}`, ... : a mention and the form it t
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Callable
 
 from diptych.data.worlds.emoji.graph import Mention
 from diptych.data.worlds.emoji.rules import OBJECTS, WORLD
