@@ -1,0 +1,122 @@
+"""The whole state of a training, as tensors and JSON: weights, optimizer, average, random generators."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor, nn
+
+from diptych.errors import TrainingError
+from diptych.training.checkpoints import Checkpoint
+from diptych.training.optim import Ema, trainable
+
+WEIGHTS, AVERAGE, OPTIMIZER = "weights.safetensors", "ema.safetensors", "optimizer.safetensors"
+
+
+def seed_all(seed: int) -> None:
+    """Seeds torch's (all devices), numpy's and Python's global generators."""
+    torch.manual_seed(seed)
+    numpy.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The global generators' states, as JSON values; `device` adds the accelerator's."""
+    name, words, position, has_gauss, gauss = numpy.random.get_state(legacy=True)
+    version, numbers, following = random.getstate()
+    state = {
+        "torch": _hex(torch.get_rng_state()),
+        "numpy": [name, numpy.asarray(words).tolist(), position, has_gauss, gauss],
+        "python": [version, list(numbers), following],
+    }
+    if device.type == "cuda":
+        state["cuda"] = _hex(torch.cuda.get_rng_state(device))
+    return state
+
+
+def set_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """The inverse of `random_state`."""
+    torch.set_rng_state(_unhex(state["torch"]))
+    name, words, position, has_gauss, gauss = state["numpy"]
+    numpy.random.set_state((name, numpy.array(words, dtype=numpy.uint32), position, has_gauss, gauss))
+    version, numbers, following = state["python"]
+    random.setstate((version, tuple(numbers), following))
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(_unhex(state["cuda"]), device)
+
+
+def _hex(state: Tensor) -> str:
+    return state.numpy().tobytes().hex()
+
+
+def _unhex(text: str) -> Tensor:
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
+
+
+def tensors(module: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> dict[str, dict[str, Tensor]]:
+    """All tensors of a training by file and name, not copied. Raises TrainingError if a weight is not finite."""
+    weights = _persistent(module)
+    for name, parameter in trainable(module).items():
+        if not bool(torch.isfinite(parameter).all()):
+            raise TrainingError(f"weight {name} is not finite; nothing was saved, the last checkpoint is intact")
+    files = {WEIGHTS: weights, OPTIMIZER: _moments(module, optimizer)}
+    if ema is not None:
+        files[AVERAGE] = _averaged(module, ema)
+    return files
+
+
+def restore(checkpoint: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> None:
+    """Puts a checkpoint's tensors into a training just set up."""
+    with torch.no_grad():
+        checkpoint.copy_into(WEIGHTS, _persistent(module))
+        _make_room(checkpoint.names(OPTIMIZER), module, optimizer)
+        checkpoint.copy_into(OPTIMIZER, _moments(module, optimizer))
+        if ema is not None:
+            checkpoint.copy_into(AVERAGE, _averaged(module, ema))
+
+
+def load_weights(checkpoint: Checkpoint, module: nn.Module, average: bool = True) -> None:
+    """Fills a module with a checkpoint's weights; the averaged ones, if there are any and `average` is set."""
+    with torch.no_grad():
+        own = _persistent(module)
+        checkpoint.copy_into(WEIGHTS, own)
+        if average and (checkpoint.folder / AVERAGE).is_file():
+            checkpoint.copy_into(AVERAGE, {name: own[name] for name in checkpoint.names(AVERAGE)})
+
+
+def _persistent(module: nn.Module) -> dict[str, Tensor]:
+    found = module.state_dict(keep_vars=True)
+    for name, value in found.items():
+        if not isinstance(value, Tensor):
+            raise TrainingError(f"{name} in the module's state is no tensor; keep such state in a buffer")
+    return {name: value.detach() for name, value in found.items()}
+
+
+def _averaged(module: nn.Module, ema: Ema) -> dict[str, Tensor]:
+    """Frozen parameters are shared with the module, so they are stored there only."""
+    every = module.named_parameters(remove_duplicate=False)
+    shared = {name for name, parameter in every if not parameter.requires_grad}
+    return {name: value for name, value in _persistent(ema.module).items() if name not in shared}
+
+
+def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """`exp_avg/<parameter>` and so on; parameters that never had a gradient have none."""
+    return {
+        f"{moment}/{name}": value
+        for name, parameter in trainable(module).items()
+        for moment, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def _make_room(names: list[str], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Empty moments of the right shapes, which the optimizer itself only makes at its first step."""
+    parameters = trainable(module)
+    for full in names:
+        moment, name = full.split("/", 1)
+        if name in parameters:
+            parameter = parameters[name]
+            scalar = torch.zeros((), dtype=torch.float32, device=parameter.device)
+            optimizer.state[parameter][moment] = scalar if moment == "step" else torch.zeros_like(parameter)
