@@ -22,9 +22,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield draft
         draft.chmod(0o666 & ~_umask())
-        _flush(draft)
+        flush(draft)
         draft.replace(target)
-        _flush(target.parent)
+        flush(target.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -36,7 +36,7 @@ def _umask() -> int:
     return current
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Asks the system to put a file or a folder's entries on disk; folders cannot be opened for this on Windows."""
     if os.name == "nt" and path.is_dir():
         return

@@ -19,6 +19,7 @@ from diptych.training.task import Task
 def ahead(task: Task, numbers: range, workers: int, depth: int) -> Iterator[Iterator[Any]]:
     """An iterator over `task.batch(n)` for n in `numbers`, made by one thread or by `workers` processes.
 
+    Processes are forked where the system can (else the task must be picklable) and must not use an accelerator.
     An exception in the task is raised here, at the batch it belongs to. Leaving the block stops the workers.
     """
     if workers:
@@ -60,8 +61,13 @@ def _loader(task: Task, numbers: range, workers: int, depth: int) -> DataLoader[
         num_workers=workers,
         prefetch_factor=depth,
         worker_init_fn=_deaf,
+        collate_fn=_as_it_is,
         generator=torch.Generator(),
     )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _deaf(_: int) -> None:

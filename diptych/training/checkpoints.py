@@ -9,33 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from safetensors import safe_open
 from torch import Tensor
 
 from diptych.errors import TrainingError
-from diptych.storage import _flush as flush
+from diptych.storage import flush, replacing
+from diptych.weights.safetensors import read_header, read_tensor, write
 
 MANIFEST, STATE = "manifest.json", "state.json"
-CHUNK = 1 << 22
-DTYPES = {
-    "torch.float64": "F64",
-    "torch.float32": "F32",
-    "torch.float16": "F16",
-    "torch.bfloat16": "BF16",
-    "torch.int64": "I64",
-    "torch.int32": "I32",
-    "torch.int16": "I16",
-    "torch.int8": "I8",
-    "torch.uint8": "U8",
-    "torch.bool": "BOOL",
-}
+FOREIGN = "resume with the recipe the training was started with, or choose a new folder"
 
 
 def passing(point: str) -> None:
@@ -59,21 +46,19 @@ class Checkpoint:
 
     def copy_into(self, file: str, targets: dict[str, Tensor]) -> None:
         """Fills the tensors of the same names, one at a time; names and shapes must agree exactly."""
-        with safe_open(self.folder / file, framework="pt") as stored:
-            _same_names(self.folder / file, set(stored.keys()), set(targets))
-            for name, target in targets.items():
-                value = stored.get_tensor(name)
-                if value.shape != target.shape:
-                    raise TrainingError(
-                        f"{self.folder / file} has {name} of shape {list(value.shape)}, the model {list(target.shape)};"
-                        " resume with the recipe the training was started with, or choose a new folder"
-                    )
-                target.detach().copy_(value)
+        entries, _ = read_header(self.folder / file)
+        _same_names(self.folder / file, set(entries), set(targets))
+        for name, target in targets.items():
+            if entries[name].shape != tuple(target.shape):
+                raise TrainingError(
+                    f"{self.folder / file} has {name} of shape {list(entries[name].shape)}, the model"
+                    f" {list(target.shape)}; {FOREIGN}"
+                )
+            target.detach().copy_(read_tensor(entries[name]))
 
     def names(self, file: str) -> list[str]:
         """The names of the tensors in a file."""
-        with safe_open(self.folder / file, framework="pt") as stored:
-            return list(stored.keys())
+        return list(read_header(self.folder / file)[0])
 
     def verify(self) -> None:
         """Reads every byte; raises TrainingError naming the first file that is not as it was written."""
@@ -163,65 +148,31 @@ def _swap(draft: Path, target: Path) -> None:
 
 
 def _fill(draft: Path, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:
-    files = {}
     for name, content in tensors.items():
         passing(f"{name} begins")
-        files[name] = _write_tensors(draft / name, content)
-    files[STATE] = _write_text(draft / STATE, json.dumps(state, allow_nan=False))
+        _write_tensors(draft / name, content)
+    _write_text(draft / STATE, json.dumps(state))
     passing("manifest")
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in draft.iterdir()}
     _write_text(draft / MANIFEST, _manifest_text(files))
-    flush(draft)
 
 
-class _Hashing:
-    """Writes through to a file while counting and hashing; the bytes are never read again."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.hash, self.bytes = file, hashlib.sha256(), 0
-
-    def write(self, data: bytes | memoryview) -> None:
-        for start in range(0, len(data), CHUNK):
-            part = data[start : start + CHUNK]
-            self.file.write(part)
-            self.hash.update(part)
-        self.bytes += len(data)
-
-    def close(self) -> dict[str, Any]:
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        return {"bytes": self.bytes, "sha256": self.hash.hexdigest()}
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as draft:
+        draft.write_text(text, "utf-8")
 
 
-def _write_text(path: Path, text: str) -> dict[str, Any]:
-    with path.open("wb") as file:
-        sink = _Hashing(file)
-        sink.write(text.encode())
-        return sink.close()
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """One tensor at a time, so that saving needs no memory for all of them."""
+    facts = {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+    middle = list(tensors)[len(tensors) // 2] if tensors else None
 
+    def get(name: str) -> Tensor:
+        if name == middle:
+            passing(f"{path.name} half")
+        return tensors[name]
 
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """The safetensors format: 8 bytes of length, a JSON header, the tensors' bytes. One copy of one tensor at most."""
-    header, end = {}, 0
-    for name, tensor in tensors.items():
-        start, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": DTYPES[str(tensor.dtype)], "shape": list(tensor.shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        sink = _Hashing(file)
-        sink.write(len(text).to_bytes(8, "little") + text)
-        for number, tensor in enumerate(tensors.values()):
-            if number == len(tensors) // 2:
-                passing(f"{path.name} half")
-            sink.write(_bytes(tensor))
-        return sink.close()
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    import torch
-
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b"")
+    write(path, facts, get)
 
 
 def _manifest_text(files: dict[str, Any]) -> str:
@@ -251,8 +202,7 @@ def _same_names(path: Path, stored: set[str], wanted: set[str]) -> None:
     if stored != wanted:
         lacking, foreign = sorted(wanted - stored)[:3], sorted(stored - wanted)[:3]
         raise TrainingError(
-            f"{path} does not belong to this model: it lacks {lacking}, has besides {foreign};"
-            " resume with the recipe the training was started with, or choose a new folder"
+            f"{path} does not belong to this model: it lacks {lacking}, has besides {foreign}; {FOREIGN}"
         )
 
 

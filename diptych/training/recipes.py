@@ -133,6 +133,7 @@ def _keep(recipe: dict[str, Any], folder: Path, resume: bool | str) -> None:
                 f"the training in {folder} was started with another recipe (changed: {', '.join(changed)}). Restore it,"
                 " choose a new folder, or resume with resume='changed'"
             )
+        return
     with replacing(path) as draft:
         draft.write_text(json.dumps(recipe, indent=2, default=str) + "\n", "utf-8")
 

@@ -14,7 +14,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 # A training may be resumed with other values of these: none of them changes a single bit of the result.
 # (`threads` may, in the last bits of sums; it is a property of the machine, so a change is noted, not refused.)
-FREE = frozenset({"save_every", "keep", "log_every", "report_every", "workers", "ahead", "threads"})
+FREE = frozenset({"save_every", "keep", "log_every", "report_every", "max_skipped", "workers", "ahead", "threads"})
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,10 @@ def restore(checkpoint: Checkpoint, module: nn.Module, optimizer: torch.optim.Op
         checkpoint.copy_into(WEIGHTS, _persistent(module))
         _make_room(checkpoint.names(OPTIMIZER), module, optimizer)
         checkpoint.copy_into(OPTIMIZER, _moments(module, optimizer))
-        if ema is not None:
+        if ema is not None and (checkpoint.folder / AVERAGE).is_file():
             checkpoint.copy_into(AVERAGE, _averaged(module, ema))
+        elif ema is not None:  # the average was switched on since
+            ema.module.load_state_dict(module.state_dict())
 
 
 def load_weights(checkpoint: Checkpoint, module: nn.Module, average: bool = True) -> None:

@@ -48,11 +48,13 @@ class Stepper:
         self.task, self.settings, self.optimizer, self.precision = task, settings, optimizer, precision
         self.parameters = list(trainable(task.module).values())
         self.device = self.parameters[0].device
+        self.buffers = [buffer for buffer in task.module.buffers() if settings.max_skipped]
 
     def step(self, number: int, batches: Iterator[Any], seconds: float) -> Outcome:
         """Step `number` (from 0), after `seconds` of training."""
         began, waited, tokens = time.monotonic(), 0.0, 0
         self.optimizer.zero_grad(set_to_none=True)
+        kept = [buffer.clone() for buffer in self.buffers]
         micros = []
         for _ in range(self.settings.accumulate):
             before = time.monotonic()
@@ -61,6 +63,9 @@ class Stepper:
             tokens += int(getattr(batch, "tokens", 0) or 0)
             micros.append(self._backward(batch))
         outcome = self._update(number, micros, seconds)
+        if outcome.fault is not None:  # a forward pass may write running statistics, now spoilt as well
+            for buffer, value in zip(self.buffers, kept, strict=True):
+                buffer.copy_(value)
         outcome.tokens, outcome.waited, outcome.seconds = tokens, waited, time.monotonic() - began
         return outcome
 
