@@ -1,0 +1,1 @@
+"""Measuring models: benchmarks, judges and reports."""
