@@ -1,0 +1,121 @@
+"""Who may look at whom: one rule, and the forms in which attention kernels want it.
+
+A span of tokens declares its visibility in two words: how far it *looks* and for which *audience* it is. Packing
+lowers them to four integers a token (`Visibility`). The dense form of the rule is its definition; the cheaper
+lowerings below are equal to it wherever they are chosen (tests/attention).
+
+The rule equals the masks of BAGEL, Show-o, Show-o2 and transfusion-pytorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LATER = 0  # seen by every token whose horizon passes it
+EVERYONE = 1  # seen by its whole sample, earlier tokens included
+KIN = 2  # seen inside its own span only (a noised image beside its clean copy)
+
+Look = Literal["causal", "full", "all"]
+
+
+class Visibility(NamedTuple):
+    """Four integers a token, each Int[B, T].
+
+    sample:   the sample a token belongs to (a row may pack several); -1 is padding, seen by nobody.
+    span:     the span it belongs to.
+    horizon:  it sees the keys whose index lies below its horizon.
+    audience: LATER, EVERYONE or KIN.
+    """
+
+    sample: Tensor
+    span: Tensor
+    horizon: Tensor
+    audience: Tensor
+
+    def to(self, device: torch.device | str) -> Visibility:
+        return Visibility(*(field.to(device, non_blocking=True) for field in self))
+
+
+def rule(queries: Visibility, keys: Visibility) -> Callable[..., Tensor]:
+    """The rule in FlexAttention's form: `(batch, head, query, key) -> Bool`."""
+
+    def visible(b: Tensor, h: Tensor | int, i: Tensor, j: Tensor) -> Tensor:
+        within = (j < queries.horizon[b, i]) | (keys.audience[b, j] == EVERYONE)
+        addressed = (keys.audience[b, j] != KIN) | (queries.span[b, i] == keys.span[b, j])
+        return within & addressed & (queries.sample[b, i] == keys.sample[b, j])
+
+    return visible
+
+
+def dense(queries: Visibility, keys: Visibility) -> Tensor:
+    """The rule as Bool[B, 1, Tq, Tk], True where a query sees a key."""
+    device = queries.horizon.device
+    b = torch.arange(queries.horizon.shape[0], device=device)[:, None, None]
+    i = torch.arange(queries.horizon.shape[1], device=device)[None, :, None]
+    j = torch.arange(keys.horizon.shape[1], device=device)[None, None, :]
+    return rule(queries, keys)(b, 0, i, j)[:, None]
+
+
+class Lowering(NamedTuple):
+    """How one forward attends.
+
+    causal: plain causal attention. Valid where every row is one causal sample, padded on the right if at all.
+    open:   every query sees every key.
+    dense:  `mask` is Bool[B, 1, Tq, Tk].
+    flex:   `mask` is a FlexAttention BlockMask.
+    """
+
+    kind: Literal["causal", "open", "dense", "flex"]
+    mask: Any = None
+
+
+CAUSAL = Lowering("causal")
+OPEN = Lowering("open")
+
+
+def lower_dense(queries: Visibility, keys: Visibility) -> Lowering:
+    """A row of padding sees nothing; it is let see everything, so that its softmax stays finite. Nobody reads it."""
+    mask = dense(queries, keys)
+    return Lowering("dense", mask | ~mask.any(-1, keepdim=True))
+
+
+def lower_flex(queries: Visibility, keys: Visibility) -> Lowering:
+    """For long packed sequences on an accelerator: blocks nobody sees are never computed."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    batch, length = queries.horizon.shape
+    mask = create_block_mask(
+        rule(queries, keys), batch, None, length, keys.horizon.shape[1], device=str(queries.horizon.device)
+    )
+    return Lowering("flex", mask)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, lowering: Lowering) -> Tensor:
+    """q [B, H, Tq, E], k and v [B, K, Tk, E], H a multiple of K -> [B, H, Tq, E]; scale E^-0.5."""
+    grouped = q.shape[1] != k.shape[1]
+    if lowering.kind == "flex":
+        from torch.nn.attention.flex_attention import flex_attention
+
+        return flex_attention(q, k, v, block_mask=lowering.mask, enable_gqa=grouped)  # type: ignore[return-value]
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=lowering.mask, is_causal=lowering.kind == "causal", enable_gqa=grouped
+    )
+
+
+def attend_one(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor | None) -> Tensor:
+    """Attention of one query a row: two small matrix products, quicker than a fused kernel made for many queries.
+
+    q [B, H, 1, E], k and v [B, K, S, E]; `hidden` Bool[B, S] marks keys that are padding -> [B, H, 1, E].
+    """
+    batch, heads, _, width = q.shape
+    grouped = q.view(batch, k.shape[1], heads // k.shape[1], width)
+    scores = (grouped * width**-0.5) @ k.transpose(-1, -2)
+    if hidden is not None:
+        scores = scores.masked_fill(hidden[:, None, None], float("-inf"))
+    weights = scores.softmax(-1, dtype=torch.float32).to(v.dtype)
+    return (weights @ v).view(batch, heads, 1, width)

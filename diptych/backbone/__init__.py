@@ -1,0 +1,1 @@
+"""The transformer all tokens pass through: packing, cache, blocks, context."""

@@ -1,0 +1,104 @@
+"""What has been said so far, and what the backbone answers to more of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from diptych.attention import EVERYONE, KIN
+from diptych.backbone.cache import Cache
+from diptych.backbone.packing import Packed, Sample, Segment, Span, longest, pack
+from diptych.backbone.transformer import Backbone
+
+
+class Context:
+    """One row per guidance branch and sample; rows may differ in length and may be empty.
+
+    `extend` says something for good, `probe` only tries it. Keys are cached unless somebody in the context looks at
+    whatever follows ("all"); then everything is computed anew, and nobody else need know.
+    """
+
+    def __init__(self, backbone: Backbone, rows: Sequence[Sample], room: int = 0):
+        self.backbone = backbone
+        self.cached = all(s.span.look != "all" for row in rows for s in row)
+        self.last_hidden: Tensor | None = None  # [R, n, D] of what was said last, aligned to the right
+        self._said: list[list[Sample]] = []  # each extension's rows, for when they must be said anew
+        self._fixed: dict[tuple, Packed] = {}  # packings of visits of one shape
+        self._rows = len(rows)
+        self.cache = self._new_cache(longest(rows) + room)
+        if longest(rows):
+            self.extend(rows)
+
+    def extend(self, rows: Sequence[Sample]) -> Tensor:
+        """Say rows for good -> hidden states [R, n, D] of the new tokens, aligned to the right."""
+        self._said.append(list(rows))
+        n = longest(rows)
+        if not self.cached or any(s.span.look == "all" for row in rows for s in row):
+            self.cached = False
+            self.last_hidden = self.backbone(pack(self._whole()))[:, -n:]
+            return self.last_hidden
+        if self.cache.length and any(s.span.audience == EVERYONE for row in rows for s in row):
+            self.cache, rows = self._new_cache(self.cache.length + n), self._whole()
+        packed = self._pack(rows)
+        self.last_hidden = self.backbone(packed, self.cache)[:, -n:]
+        self.cache.commit(packed)
+        return self.last_hidden
+
+    def probe(self, rows: Sequence[Sample]) -> Tensor:
+        """What the backbone would answer, were this said -> [R, n, D], aligned to the right. Nothing is kept."""
+        if self.cached and not any(s.span.look == "all" for row in rows for s in row):
+            return self.backbone(self._pack(rows), self.cache)
+        whole = [[*old, *new] for old, new in zip(self._whole(), rows, strict=True)]
+        return self.backbone(pack(whole))[:, -longest(rows) :]
+
+    def visit(self, tokens: Tensor, spans: Sequence[tuple[int, Span]], keep: bool) -> Tensor:
+        """`extend` (keep) or `probe` of tokens [R, n, D] that stand alike in every row: as `spans` of so many tokens.
+
+        The shape of a visit is packed once and used again for as long as nothing is kept in between.
+        """
+        if tokens.shape[1] == 1 and self.cached and self._plain(spans[0][1]):
+            return self._visit_one(tokens, spans[0][1], keep)
+        if keep or not self.cached or any(span.look == "all" for _, span in spans):
+            rows = [_segments(row, spans) for row in tokens]
+            return self.extend(rows) if keep else self.probe(rows)
+        packed = self._fixed_packing(tokens, spans)
+        return self.backbone(packed, self.cache)
+
+    def _visit_one(self, tokens: Tensor, span: Span, keep: bool) -> Tensor:
+        hidden = self.backbone.one(tokens, self.cache, span.expert)  # type: ignore[arg-type]
+        if keep:
+            self.last_hidden = hidden
+            self._said.append([[Segment(row, span)] for row in tokens])
+            self.cache.commit_one(1 if span.advance is None else span.advance)
+        return hidden
+
+    def _plain(self, span: Span) -> bool:
+        """May a single token of this span take the fast path: everybody kept is visible to it, and it to the rest."""
+        alone = span.audience not in (KIN, EVERYONE) and span.look != "all"
+        return alone and not self.cache.private and isinstance(span.expert, int)
+
+    def _fixed_packing(self, tokens: Tensor, spans: Sequence[tuple[int, Span]]) -> Packed:
+        key = (tokens.shape[1], tuple(spans), self.cache.length)
+        if key not in self._fixed:
+            self._fixed = {key: self._pack([_segments(row, spans) for row in tokens])}
+        packed = self._fixed[key]
+        packed.x = tokens
+        return packed
+
+    def _pack(self, rows: Sequence[Sample]) -> Packed:
+        start = self.cache.next_position.tolist()
+        return pack(rows, start=start, base=self.cache.length, clean=self.cache.clean)
+
+    def _whole(self) -> list[list[Segment]]:
+        return [[s for rows in self._said for s in rows[r]] for r in range(self._rows)]
+
+    def _new_cache(self, capacity: int) -> Cache:
+        return self.backbone.new_cache(self._rows, max(capacity, 16) if self.cached else 0)
+
+
+def _segments(tokens: Tensor, spans: Sequence[tuple[int, Span]]) -> list[Segment]:
+    """tokens [n, D] of one row, cut into its spans."""
+    sizes = [n for n, _ in spans]
+    return [Segment(part, span) for part, (_, span) in zip(torch.split(tokens, sizes), spans, strict=True)]

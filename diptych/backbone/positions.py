@@ -1,0 +1,27 @@
+"""Rotary positions (RoFormer, arXiv 2104.09864), in the half-split form of Llama, Qwen and Phi."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def frequencies(width: int, theta: float) -> Tensor:
+    """Float32[width / 2]: how far each pair of a head's `width` turning channels turns per position."""
+    return 1.0 / theta ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
+
+
+def angles(position: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Int[...] positions -> cos and sin, Float32[..., width / 2]. Float32 whatever the model's dtype: at position
+    4,000 bfloat16 is off by whole turns."""
+    turn = position.to(torch.float32)[..., None] * frequencies(width, theta).to(position.device)
+    return turn.cos(), turn.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the first 2 * cos.shape[-1] channels of x [B, H, T, E]; cos and sin [B, 1, T, A]. The rest stays (Phi)."""
+    half = cos.shape[-1]
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    turned = (a * cos - b * sin, b * cos + a * sin)
+    return torch.cat(turned if rest.shape[-1] == 0 else (*turned, rest), -1)

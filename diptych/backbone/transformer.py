@@ -1,0 +1,205 @@
+"""One transformer for every family: what differs is in its `BackboneConfig`.
+
+Llama, Qwen2, Qwen3, Phi, LLaDA and their mixtures of transformers (BAGEL, LMFusion) are settings of this block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diptych.attention import Lowering, attend, attend_one, lower_dense
+from diptych.backbone.cache import Cache
+from diptych.backbone.packing import Packed, Route
+from diptych.backbone.positions import angles, rotate
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Sizes and switches. `bias`: none (Llama) | qkv (Qwen2) | all (Phi). `parallel`: attention and MLP side by side
+    behind one norm (Phi). `rotary`: the share of a head's width that turns. `norm_qk`: a norm on each head's queries
+    and keys (Qwen3, BAGEL). `tied`: the output head is the embedding table."""
+
+    width: int
+    depth: int
+    heads: int
+    kv_heads: int
+    hidden: int
+    vocab: int
+    head_width: int | None = None
+    experts: int = 1
+    bias: str = "none"
+    norm: str = "rms"
+    norm_qk: bool = False
+    mlp: str = "silu-gated"
+    parallel: bool = False
+    rotary: float = 1.0
+    theta: float = 1e4
+    eps: float = 1e-6
+    tied: bool = False
+    head_bias: bool = False
+
+    @property
+    def head(self) -> int:
+        """Width of one attention head."""
+        return self.head_width or self.width // self.heads
+
+
+class Linear(nn.Linear):
+    """A linear layer of which there is one copy, whatever the route."""
+
+    def forward(self, x: Tensor, route: Route = 0) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+class RMSNorm(nn.RMSNorm):
+    def forward(self, x: Tensor, route: Route = 0) -> Tensor:
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+
+class LayerNorm(nn.LayerNorm):
+    def forward(self, x: Tensor, route: Route = 0) -> Tensor:
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+class Experts(nn.Module):
+    """One copy of a layer per expert; each token uses the copy its route names (mixture of transformers)."""
+
+    def __init__(self, make: Callable[[], nn.Module], count: int):
+        super().__init__()
+        self.experts = nn.ModuleList(make() for _ in range(count))
+
+    def forward(self, x: Tensor, route: Route = 0) -> Tensor:
+        if isinstance(route, int):
+            return self.experts[route](x)
+        flat = x.flatten(0, 1)
+        parts = [layer(flat[index]) for layer, index in zip(self.experts, route, strict=False)]
+        out = parts[0].new_zeros(len(flat), *parts[0].shape[1:])
+        for index, part in zip(route, parts, strict=True):
+            out = out.index_copy(0, index, part)
+        return out.unflatten(0, x.shape[:2])
+
+
+NORMS: dict[str, type[nn.Module]] = {"rms": RMSNorm, "layer": LayerNorm}
+
+
+def _copies(make: Callable[[], nn.Module], experts: int) -> nn.Module:
+    return make() if experts == 1 else Experts(make, experts)
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a norm and added to the stream."""
+
+    def __init__(self, c: BackboneConfig):
+        super().__init__()
+        self.config = c
+        width, inner, kv = c.width, c.heads * c.head, c.kv_heads * c.head
+        qkv_bias, bias = c.bias in ("qkv", "all"), c.bias == "all"
+
+        def linear(a: int, b: int, biased: bool) -> nn.Module:
+            return _copies(lambda: Linear(a, b, biased), c.experts)
+
+        def norm(size: int) -> nn.Module:
+            return _copies(lambda: NORMS[c.norm](size, eps=c.eps), c.experts)
+
+        self.q, self.k, self.v = linear(width, inner, qkv_bias), linear(width, kv, qkv_bias), linear(width, kv, qkv_bias)
+        self.out = linear(inner, width, bias)
+        self.gate = linear(width, c.hidden, bias) if c.mlp == "silu-gated" else None
+        self.up, self.down = linear(width, c.hidden, bias), linear(c.hidden, width, bias)
+        self.norm_attn = norm(width)
+        self.norm_mlp = None if c.parallel else norm(width)
+        self.norm_q, self.norm_k = (norm(c.head), norm(c.head)) if c.norm_qk else (None, None)
+
+    def project(self, y: Tensor, turn: tuple[Tensor, Tensor], route: Route) -> tuple[Tensor, Tensor, Tensor]:
+        """y [B, T, D] -> queries [B, H, T, E], keys and values [B, K, T, E], rotated."""
+        c = self.config
+
+        def heads(layer: nn.Module, norm: nn.Module | None, n: int) -> Tensor:
+            t = layer(y, route).unflatten(-1, (n, c.head))
+            return (t if norm is None else norm(t, route)).transpose(1, 2)
+
+        q, k = heads(self.q, self.norm_q, c.heads), heads(self.k, self.norm_k, c.kv_heads)
+        return rotate(q, *turn), rotate(k, *turn), heads(self.v, None, c.kv_heads)
+
+    def feed(self, y: Tensor, route: Route) -> Tensor:
+        up = self.up(y, route)
+        up = F.gelu(up, approximate="tanh") if self.gate is None else F.silu(self.gate(y, route)) * up
+        return self.down(up, route)
+
+    def finish(self, x: Tensor, y: Tensor, attended: Tensor, route: Route) -> Tensor:
+        """x the stream, y its normed form, attended [B, H, T, E] -> the stream after this block."""
+        after = x + self.out(attended.transpose(1, 2).flatten(2), route)
+        return after + self.feed(y if self.norm_mlp is None else self.norm_mlp(after, route), route)
+
+    def forward(
+        self, x: Tensor, turn: tuple[Tensor, Tensor], route: Route, lowering: Lowering, cache: Cache | None, layer: int
+    ) -> Tensor:
+        y = self.norm_attn(x, route)
+        q, k, v = self.project(y, turn, route)
+        if cache is not None:
+            k, v = cache.write(layer, k, v)
+        return self.finish(x, y, attend(q, k, v, lowering), route)
+
+    def one(self, x: Tensor, turn: tuple[Tensor, Tensor], route: Route, hidden: Tensor | None, cache: Cache, layer: int):
+        """`forward` for one token a row, of which every kept key is visible."""
+        y = self.norm_attn(x, route)
+        q, k, v = self.project(y, turn, route)
+        return self.finish(x, y, attend_one(q, *cache.write(layer, k, v), hidden), route)
+
+
+class Backbone(nn.Module):
+    """Embedding table, blocks, last norm, output head. `forward` gives hidden states; heads run where they are read."""
+
+    def __init__(self, config: BackboneConfig):
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocab, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = _copies(lambda: NORMS[config.norm](config.width, eps=config.eps), config.experts)
+        self.head = nn.Linear(config.width, config.vocab, bias=config.head_bias)
+        if config.tied:
+            self.head.weight = self.embed.weight
+
+    def turn(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """cos and sin of Int[B, T] positions, [B, 1, T, A]."""
+        c = self.config
+        cos, sin = angles(position, int(c.head * c.rotary), c.theta)
+        return cos[:, None], sin[:, None]
+
+    def forward(self, packed: Packed, cache: Cache | None = None) -> Tensor:
+        """-> hidden states after the last norm, [B, T, D]. With a cache: written after its end, not committed."""
+        keys = packed.visibility if cache is None else cache.open(packed.visibility)
+        lowering = packed.lowering or lower_dense(packed.visibility, keys)
+        turn, x = self.turn(packed.position), packed.x
+        for layer, block in enumerate(self.blocks):
+            x = block(x, turn, packed.route, lowering, cache, layer)
+        return self.norm(x, packed.route)
+
+    def one(self, x: Tensor, cache: Cache, expert: int = 0) -> Tensor:
+        """The fast path: one token a row, x [B, 1, D], that sees every kept key. No packing, no masks. Not committed."""
+        hidden = cache.open_one()
+        turn = self.turn(cache.next_position[:, None])
+        for layer, block in enumerate(self.blocks):
+            x = block.one(x, turn, expert, hidden, cache, layer)  # type: ignore[operator]
+        return self.norm(x, expert)
+
+    def new_cache(self, batch: int, capacity: int) -> Cache:
+        c, weight = self.config, self.embed.weight
+        return Cache(c.depth, batch, c.kv_heads, c.head, capacity, weight.dtype, weight.device)
+
+
+def seeded(backbone: Backbone, seed: int, scale: float = 0.02) -> Backbone:
+    """Fresh weights: N(0, scale), residual outputs narrowed by depth (GPT-2), norms one, biases zero."""
+    generator = torch.Generator().manual_seed(seed)
+    narrow = scale / (2 * backbone.config.depth) ** 0.5
+    for name, parameter in backbone.named_parameters():
+        if parameter.ndim < 2:
+            parameter.data.fill_(0.0 if name.endswith("bias") else 1.0)
+        else:
+            spread = narrow if ".out." in name or ".down." in name else scale
+            parameter.data.copy_(torch.randn(parameter.shape, generator=generator) * spread)
+    return backbone

@@ -1,0 +1,116 @@
+"""What a family file says: how its network is built, how its weights are named, how it talks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from PIL import Image as Pillow
+from torch import Tensor
+
+from diptych.canvas import Writer
+from diptych.errors import CapabilityError, InputError
+from diptych.models.network import Network, Piece
+from diptych.tokenizers.text import TextTokenizer
+from diptych.types import Request
+from diptych.weights.layout import Layout
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to write. None: the family's published default."""
+
+    guidance: float | None = None
+    image_guidance: float | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float = 1.0
+    steps: int | None = None
+    size: tuple[int, int] | None = None
+    max_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        for name, least in (("guidance", 0.0), ("image_guidance", 0.0), ("temperature", 0.0), ("steps", 1), ("top_k", 1)):
+            value = getattr(self, name)
+            if value is not None and not (least <= value < float("inf")):
+                raise InputError(f"{name} must be a number of at least {least}, not {value}")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p must lie in (0, 1], not {self.top_p}")
+        if not 0 < self.max_tokens <= 32768:
+            raise InputError(f"max_tokens must lie in 1..32768, not {self.max_tokens}")
+
+
+class Dialogue(ABC):
+    """How a model is talked to: its prompt strings, its pictures in and out, its writers.
+
+    can: which of chat, generate, edit, interleave it was trained for. image_size: (height, width) it writes.
+    """
+
+    can: frozenset[str]
+    image_size: tuple[int, int]
+    tokenizer: TextTokenizer
+    stops: frozenset[int]  # ids that end a text
+    opening: int | None = None  # the id after which a picture is written
+    closing: tuple[int, ...] = ()  # ids that follow a picture the model wrote
+
+    @abstractmethod
+    def render(self, request: Request, said: Sequence[Piece] = (), branch: str = "full") -> list[Piece]:
+        """The conversation, and what was said of the reply so far, as the model was trained to see it.
+
+        `branch` names a guidance branch: "full", or what is left out."""
+
+    @abstractmethod
+    def text(self, options: Options) -> Writer:
+        """How text is written."""
+
+    @abstractmethod
+    def image(self, options: Options) -> Writer:
+        """How a picture is written."""
+
+    @abstractmethod
+    def branches(self, request: Request, options: Options) -> tuple[str, ...]:
+        """The guidance branches of the picture's writer, "full" first."""
+
+    @abstractmethod
+    def grid(self, options: Options) -> tuple[int, ...]:
+        """The canvas of a picture. Raises InputError for a size the model cannot write."""
+
+    @abstractmethod
+    def pictures(self, pixels: Tensor) -> list[Pillow.Image]:
+        """Pixels [B, 3, H, W] as decoded -> RGB pictures, rounded as the family does."""
+
+    def must(self, ability: str, remedy: str = "") -> None:
+        """Raise CapabilityError where the model was not trained for `ability`."""
+        if ability not in self.can:
+            able = ", ".join(sorted(self.can))
+            raise CapabilityError(f"this model cannot {ability}; it can {able}{'; ' + remedy if remedy else ''}")
+
+
+class Family(ABC):
+    """The facts of one family."""
+
+    name: ClassVar[str]
+    weights: ClassVar[tuple[str, ...]] = ("*.safetensors",)  # files in the folder that hold the network
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, config: dict[str, Any]) -> bool:
+        """Is this the config.json of one of ours?"""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: dict[str, Any]) -> Network:
+        """The network, with uninitialised weights where the default device is meta."""
+
+    @classmethod
+    @abstractmethod
+    def layout(cls, config: dict[str, Any]) -> Layout:
+        """Published tensor names -> ours."""
+
+    @classmethod
+    @abstractmethod
+    def dialogue(cls, folder: Path, config: dict[str, Any], network: Network) -> Dialogue:
+        """Strings and pictures, from the folder's tokenizer and preprocessor files."""

@@ -1,0 +1,90 @@
+"""Published tensor names of parts that many families share, mapped to ours."""
+
+from __future__ import annotations
+
+from diptych.weights.layout import DROP, Layout, cut
+
+LLAMA = Layout(  # transformers' Llama, Qwen2, Qwen3: backbone/transformer.py
+    {
+        "model.embed_tokens.*": "embed.*",
+        "model.layers.#.input_layernorm.*": "blocks.#.norm_attn.*",
+        "model.layers.#.self_attn.q_proj.*": "blocks.#.q.*",
+        "model.layers.#.self_attn.k_proj.*": "blocks.#.k.*",
+        "model.layers.#.self_attn.v_proj.*": "blocks.#.v.*",
+        "model.layers.#.self_attn.o_proj.*": "blocks.#.out.*",
+        "model.layers.#.self_attn.q_norm.*": "blocks.#.norm_q.*",
+        "model.layers.#.self_attn.k_norm.*": "blocks.#.norm_k.*",
+        "model.layers.#.post_attention_layernorm.*": "blocks.#.norm_mlp.*",
+        "model.layers.#.mlp.gate_proj.*": "blocks.#.gate.*",
+        "model.layers.#.mlp.up_proj.*": "blocks.#.up.*",
+        "model.layers.#.mlp.down_proj.*": "blocks.#.down.*",
+        "model.norm.*": "norm.*",
+        "lm_head.*": "head.*",
+    }
+)
+
+SIGLIP = Layout(  # transformers' SigLIP: encoders/vit.py
+    {
+        "embeddings.patch_embedding.*": "patch.*",
+        "embeddings.position_embedding.weight": "position",
+        "encoder.layers.#.layer_norm1.*": "blocks.#.norm1.*",
+        "encoder.layers.#.self_attn.q_proj.*": "blocks.#.q.*",
+        "encoder.layers.#.self_attn.k_proj.*": "blocks.#.k.*",
+        "encoder.layers.#.self_attn.v_proj.*": "blocks.#.v.*",
+        "encoder.layers.#.self_attn.out_proj.*": "blocks.#.out.*",
+        "encoder.layers.#.layer_norm2.*": "blocks.#.norm2.*",
+        "encoder.layers.#.mlp.fc1.*": "blocks.#.fc1.*",
+        "encoder.layers.#.mlp.fc2.*": "blocks.#.fc2.*",
+        "post_layernorm.*": "norm.*",
+    }
+)
+
+TIMM_VIT = Layout(  # the same ViT in timm's names; its pooling head is never used
+    {
+        "patch_embed.proj.*": "patch.*",
+        "pos_embed": "position",
+        "blocks.#.norm1.*": "blocks.#.norm1.*",
+        "blocks.#.attn.qkv.*": cut("blocks.#.q.*", "blocks.#.k.*", "blocks.#.v.*"),
+        "blocks.#.attn.proj.*": "blocks.#.out.*",
+        "blocks.#.norm2.*": "blocks.#.norm2.*",
+        "blocks.#.mlp.fc1.*": "blocks.#.fc1.*",
+        "blocks.#.mlp.fc2.*": "blocks.#.fc2.*",
+        "norm.*": "norm.*",
+        "attn_pool.*": DROP,
+    }
+)
+
+MIDDLE = {
+    "mid.0.*": "middle.block1.*",
+    "mid.1.norm.*": "middle.attention.norm.*",
+    "mid.1.q.*": "middle.attention.q.*",
+    "mid.1.k.*": "middle.attention.k.*",
+    "mid.1.v.*": "middle.attention.v.*",
+    "mid.1.proj_out.*": "middle.attention.out.*",
+    "mid.2.*": "middle.block2.*",
+    "conv_in.*": "conv_in.*",
+    "conv_out.*": "conv_out.*",
+    "norm_out.*": "norm_out.*",
+}
+LEVELS = {
+    **{f"conv_blocks.#.res.#.{n}.*": f"levels.#.blocks.#.{n}.*" for n in ("norm1", "conv1", "norm2", "conv2")},
+    "conv_blocks.#.res.#.nin_shortcut.*": "levels.#.blocks.#.shortcut.*",
+    **{f"conv_blocks.#.attn.#.{n}.*": f"levels.#.attention.#.{n}.*" for n in ("norm", "q", "k", "v")},
+    "conv_blocks.#.attn.#.proj_out.*": "levels.#.attention.#.out.*",
+}
+LLAMAGEN_VQ = (  # VQ-16 of LlamaGen and Janus: tokenizers/conv.py; its decoder counts levels from the coarsest, as ours
+    Layout({**MIDDLE, **LEVELS, "conv_blocks.#.downsample.conv.*": "levels.#.resample.conv.*"}).under(
+        "encoder.", "encoder."
+    )
+    | Layout({**MIDDLE, **LEVELS, "conv_blocks.#.upsample.conv.*": "levels.#.resample.conv.*"}).under(
+        "decoder.", "decoder."
+    )
+    | Layout(
+        {
+            "quant_conv.*": "quant_conv.*",
+            "post_quant_conv.*": "post_quant_conv.*",
+            "quantize.embedding.weight": "quantiser.codebook",
+            "quantize.codebook_used": DROP,
+        }
+    )
+)

@@ -1,0 +1,71 @@
+"""From a name to a model that answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diptych.errors import InputError, UnknownModelError
+from diptych.models.model import Model
+from diptych.models.registry import FAMILIES, family, locate, read_config
+from diptych.weights.files import Checkpoint, load_into
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def load(name: str | Path, device: str = "auto", dtype: str | torch.dtype = "auto") -> Model:
+    """A model by built-in name, from a local folder in its published layout, or by hub id.
+
+    device: "auto" (a GPU if there is one), or what torch.device takes.
+    dtype: "auto" (bfloat16 on a GPU, float32 on a CPU), or float32, bfloat16, float16.
+    Weights are safetensors only; no code of the folder is ever run. Raises UnknownModelError, WeightsError, InputError.
+    """
+    folder = locate(name)
+    config = read_config(folder)
+    kind = _kind(folder, config)
+    where, precision = _device(device), _dtype(dtype, _device(device))
+    with torch.device("meta"):
+        network = kind.build(config)
+    checkpoint = Checkpoint(_files(folder, kind.weights))
+    load_into(network, kind.layout(config), checkpoint, device=where, dtype=precision)
+    network.requires_grad_(False).eval()
+    return Model(Path(name).name, network, kind.dialogue(folder, config, network), folder)
+
+
+def _kind(folder: Path, config: dict[str, Any]) -> Any:
+    for name in FAMILIES:
+        kind = family(name)
+        if kind.recognises(config):
+            return kind
+    known = ", ".join(FAMILIES)
+    raise UnknownModelError(
+        f"{folder / 'config.json'} (model_type {config.get('model_type')!r}) is of no family known here; known: {known}"
+    )
+
+
+def _files(folder: Path, patterns: tuple[str, ...]) -> Path | list[Path]:
+    """The whole folder where the family says nothing else, else the files that match its patterns."""
+    if patterns == ("*.safetensors",):
+        return folder
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+
+def _device(device: str) -> torch.device:
+    if device != "auto":
+        try:
+            return torch.device(device)
+        except RuntimeError as error:
+            raise InputError(f"unknown device {device!r}; use auto, cpu, cuda, cuda:0 or mps") from error
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise InputError(f"unknown dtype {dtype!r}; use auto, {', '.join(DTYPES)}")
+    return DTYPES[dtype]

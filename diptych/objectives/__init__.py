@@ -1,0 +1,1 @@
+"""What a slot of a canvas is: how it is blank, drawn, spoilt for training and judged."""

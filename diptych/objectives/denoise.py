@@ -1,0 +1,61 @@
+"""Slots that are latents, each drawn by a small denoiser from the backbone's condition (MAR, Harmon, NextStep)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from diptych.canvas import Canvas, Drawn, Draws, Guide, Step
+from diptych.objectives.tokens import whole
+
+
+class Denoiser(Protocol):
+    """`sample(condition [G, n, C], guide, rows, draws)` -> [n, c]: guide maps its own branches [G, n, c] -> [n, c].
+    `loss(target [n, c], condition [n, C], rows, draws)` -> a scalar mean."""
+
+    def sample(self, condition: Tensor, guide: Callable[[Tensor], Tensor], rows: list[int], draws: Draws) -> Tensor: ...
+
+    def loss(self, target: Tensor, condition: Tensor, rows: list[int], draws: Draws) -> Tensor: ...
+
+
+class Denoised:
+    """Only the slots whose turn it is are drawn; guidance acts on what the denoiser predicts, at each of its steps."""
+
+    def __init__(self, denoiser: Denoiser | Any, channels: int, order: str = "random"):
+        self.denoiser, self.channels, self.order = denoiser, channels, order
+
+    def blank(self, batch: int, grid: tuple[int, ...], draws: Draws, device: Any) -> Tensor:
+        return torch.zeros(batch, math.prod(grid), self.channels, device=device)
+
+    def draw(self, parts: Tensor, canvas: Canvas, step: Step, guide: Guide, draws: Draws) -> Drawn:
+        _, batch, slots, _ = parts.shape
+        partial = canvas.turn is not None and slots == canvas.slots
+        turn = canvas.turn if partial else torch.ones(batch, slots, dtype=torch.bool, device=parts.device)
+        assert turn is not None
+        rows = turn.nonzero()[:, 0].tolist()
+        drawn = self.denoiser.sample(parts[:, turn], lambda p: guide(p, canvas, step), rows, draws)
+        values = drawn.new_zeros(batch, slots, self.channels)
+        values[turn] = drawn
+        return Drawn(values, torch.ones(turn.shape, device=parts.device))
+
+    def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]:
+        """In raster order everything is learned; else a share in [0.7, 1] of the slots is hidden (MAR)."""
+        canvas, rows = whole(target, grid), range(len(target))
+        self._draws = draws
+        if self.order == "random":
+            share = 0.7 + 0.3 * draws.uniform(rows, 1)
+            hidden = (canvas.slots * share).ceil()
+            canvas.known = (draws.uniform(rows, canvas.slots).argsort(-1) >= hidden).to(target.device)
+        return canvas, Step()
+
+    def learned(self, canvas: Canvas) -> Tensor | None:
+        return ~canvas.known if self.order == "random" else canvas.known
+
+    def loss(self, condition: Tensor, target: Tensor, canvas: Canvas, step: Step) -> Tensor:
+        where = self.learned(canvas)
+        assert where is not None
+        return self.denoiser.loss(target[where], condition, where.nonzero()[:, 0].tolist(), self._draws)

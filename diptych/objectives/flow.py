@@ -1,0 +1,52 @@
+"""Slots that are latents, all moving together along straight lines from noise (flow matching, arXiv 2210.02747)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diptych.canvas import Canvas, Drawn, Draws, Guide, Step
+from diptych.objectives.tokens import whole
+
+
+class Flow:
+    """A slot is a latent of `channels` numbers. Training times: 0 is data and 1 is noise; with `ascending` the other
+    way round (JanusFlow)."""
+
+    def __init__(self, channels: int, ascending: bool = False):
+        self.channels, self.ascending = channels, ascending
+
+    def blank(self, batch: int, grid: tuple[int, ...], draws: Draws, device: Any) -> Tensor:
+        return draws.normal(range(batch), math.prod(grid), self.channels).to(device)
+
+    def draw(self, parts: Tensor, canvas: Canvas, step: Step, guide: Guide, draws: Draws) -> Drawn:
+        velocity = guide(parts, canvas, step)
+        return Drawn(canvas.value + (step.next - step.time) * velocity)
+
+    def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]:
+        rows = range(len(target))
+        time = draws.uniform(rows).to(target.device)
+        noise = draws.normal(rows, *target.shape[1:]).to(target)
+        share = (1 - time if self.ascending else time).view(-1, 1, 1).to(target.dtype)
+        canvas = whole((1 - share) * target + share * noise, grid)
+        self._velocity = target - noise if self.ascending else noise - target
+        return canvas, Step(time=time)
+
+    def learned(self, canvas: Canvas) -> Tensor | None:
+        return None
+
+    def loss(self, condition: Tensor, target: Tensor, canvas: Canvas, step: Step) -> Tensor:
+        return F.mse_loss(condition.float(), self._velocity.float())
+
+
+def waves(time: Tensor, width: int, longest: float = 1e4) -> Tensor:
+    """Float[B] times -> [B, width]: cosines then sines of geometrically spaced frequencies (the time embedding of
+    DiT, BAGEL, JanusFlow, MAR)."""
+    half = width // 2
+    frequency = torch.exp(-math.log(longest) * torch.arange(half, device=time.device, dtype=torch.float32) / half)
+    angle = time.float()[:, None] * frequency
+    return torch.cat([angle.cos(), angle.sin()], -1)

@@ -1,0 +1,117 @@
+"""The loop that fills a canvas: the same for every paradigm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from diptych.backbone.context import Context
+from diptych.canvas import Canvas, Drawn, Draws, Step, Writer
+
+
+def blank(writer: Writer, batch: int, grid: tuple[int, ...], draws: Draws, device: torch.device | str) -> Canvas:
+    """An empty canvas of `grid` slots for each of `batch` samples."""
+    slots = 1
+    for size in grid:
+        slots *= size
+    if writer.order == "random":
+        rank = draws.uniform(range(batch), slots)
+    else:
+        rank = -torch.arange(slots, dtype=torch.float32).expand(batch, -1)
+    known = torch.zeros(batch, slots, dtype=torch.bool, device=device)
+    done = torch.zeros(batch, dtype=torch.bool, device=device)
+    return Canvas(writer.objective.blank(batch, grid, draws, device), known, rank.to(device), grid, done)
+
+
+def places(score: Tensor, known: Tensor) -> Tensor:
+    """Int[B, N]: each slot's place when the settled come first and then the highest score; ties to the lower slot."""
+    score = score.masked_fill(known, float("inf"))
+    return score.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+
+
+def taken(place: Tensor, step: Step) -> Tensor:
+    """Bool[B, N]: the places settled once this visit leaves `step.left` slots open."""
+    left = step.left.view(-1, 1) if isinstance(step.left, Tensor) else step.left
+    return place < place.shape[1] - left
+
+
+def settle(canvas: Canvas, drawn: Drawn, step: Step) -> Canvas:
+    """Write the drawn values into the slots whose turn it is."""
+    values = drawn.values
+    if drawn.score is None:
+        return replace(canvas, value=values)
+    if values.shape[1] < canvas.slots:  # the port answered for the next slots only
+        assert isinstance(step.left, int)
+        first = canvas.slots - step.left - values.shape[1]
+        value, known = canvas.value.clone(), canvas.known.clone()
+        value[:, first : first + values.shape[1]] = values
+        known[:, first : first + values.shape[1]] = True
+        return replace(canvas, value=value, known=known)
+    turn = canvas.turn if canvas.turn is not None else surest(canvas, drawn.score, step)
+    turn = turn & ~canvas.known
+    wide = turn.view(*turn.shape, *[1] * (canvas.value.ndim - 2))
+    settled = turn if drawn.stays_open is None else turn & ~drawn.stays_open
+    return replace(canvas, value=torch.where(wide, values, canvas.value), known=canvas.known | settled)
+
+
+def surest(canvas: Canvas, score: Tensor, step: Step) -> Tensor:
+    """Bool[B, N]: the slots of this visit where the surest go first."""
+    if step.reach is not None:
+        later = torch.arange(canvas.slots, device=score.device) >= step.reach
+        score = score.masked_fill(later, float("-inf"))
+    if step.take is None:
+        return taken(places(score, canvas.known), step)
+    take = step.take.view(-1, 1) if isinstance(step.take, Tensor) else step.take
+    return places(score.masked_fill(canvas.known, float("-inf")), torch.zeros_like(canvas.known)) < take
+
+
+def visits(context: Context, writer: Writer, canvas: Canvas, branches: int, draws: Draws) -> Iterator[tuple[Step, Canvas]]:
+    """Fill one canvas, visit by visit; rows of the context are [branch, sample]. Ends early when every row has ended."""
+    port, batch = writer.port, len(canvas.known)
+    place = None if writer.order == "surest" else places(canvas.rank, canvas.known)
+    for step in writer.schedule(canvas):
+        if place is not None and writer.order == "random":
+            canvas = replace(canvas, turn=taken(place, step) & ~canvas.known)
+        hidden, memo = look(context, writer, canvas, step, branches)
+        parts = port.head(hidden, memo).unflatten(0, (branches, batch))
+        drawn = writer.objective.draw(parts, canvas, step, writer.guide, draws)
+        canvas = settle(_with_turn(canvas, place, drawn, step), drawn, step)
+        if writer.stop is not None:
+            canvas = replace(canvas, done=canvas.done | writer.stop(canvas, step))
+        yield step, canvas
+        if writer.stop is not None and bool(canvas.done.all()):
+            return
+
+
+def look(context: Context, writer: Writer, canvas: Canvas, step: Step, branches: int) -> tuple[Tensor, object]:
+    """Show the backbone the canvas -> hidden states [G * B, n, D], and the port's memo for each branch."""
+    tokens, memo = writer.port.embed(canvas, step)
+    if not tokens.shape[1]:
+        assert context.last_hidden is not None
+        return context.last_hidden[:, -writer.port.lag :], memo
+    hidden = context.visit(tokens.repeat(branches, 1, 1), writer.port.spans(tokens.shape[1]), step.keep)
+    return hidden, tree_map_only(Tensor, lambda m: m.repeat(branches, *[1] * (m.ndim - 1)), memo)
+
+
+def _with_turn(canvas: Canvas, place: Tensor | None, drawn: Drawn, step: Step) -> Canvas:
+    """In raster order a port that answers for every slot needs the turn as well."""
+    if place is None or canvas.turn is not None or drawn.score is None or drawn.values.shape[1] < canvas.slots:
+        return canvas
+    return replace(canvas, turn=taken(place, step) & ~canvas.known)
+
+
+@torch.no_grad()
+def fill(context: Context, writer: Writer, canvas: Canvas, branches: int, draws: Draws, progress=None) -> Canvas:
+    """Drain `visits`. progress(done, total slots) is called after each."""
+    for step, canvas in visits(context, writer, canvas, branches, draws):
+        if progress is not None:
+            progress(int(canvas.known[0].sum()) if drains(step) else step.index + 1, canvas.slots)
+    return canvas
+
+
+def drains(step: Step) -> bool:
+    return step.time == 0.0 and step.next == 0.0

@@ -1,0 +1,89 @@
+"""In what order and in how many visits a canvas is filled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from diptych.canvas import Canvas, Schedule, Step
+
+
+def raster(canvas: Canvas) -> Iterator[Step]:
+    """One slot a visit, left to right. Visit i feeds slot i - 1; nothing is fed before the first."""
+    for i in range(canvas.slots):
+        yield Step(i, slice(max(i - 1, 0), i), canvas.slots - 1 - i, keep=True)
+
+
+def cosine(r: float) -> Tensor:
+    """MaskGIT's curve: the share still hidden after the share r of the visits. In float32, as published: cos at 2/3
+    rounds down, and float64 would reveal another slot."""
+    return torch.cos(torch.tensor(r) * torch.pi * 0.5)
+
+
+def linear(r: float) -> Tensor:
+    return torch.tensor(1 - r).clamp(1e-6, 1.0)
+
+
+def reveal(visits: int, curve: Callable[[float], Tensor] = cosine, heat: float = 0.0) -> Schedule:
+    """MaskGIT (arXiv 2202.04200), as Show-o and MMaDA run it: how many slots stay hidden follows a curve of the whole
+    canvas; at least one is shown a visit, and all in the last. `heat` compounds over the visits, as published."""
+
+    def schedule(canvas: Canvas) -> Iterator[Step]:
+        open_, warm = (~canvas.known).sum(1), heat
+        for i in range(visits):
+            r = (i + 1) / visits
+            hidden = (canvas.slots * curve(r)).floor().long().to(open_.device)
+            open_ = torch.minimum(open_ - 1, hidden).clamp(min=1) if i < visits - 1 else torch.zeros_like(open_)
+            warm *= 1 - r
+            yield Step(i, left=open_, heat=warm)
+
+    return schedule
+
+
+def blocks(size: int, visits: int) -> Schedule:
+    """Text in blocks from left to right; within a block an even share of its slots a visit (LLaDA, MMaDA)."""
+
+    def schedule(canvas: Canvas) -> Iterator[Step]:
+        count = canvas.slots // size
+        each, done = visits // count, 0
+        for block in range(count):
+            for i in range(each):
+                done += size // each + (i < size % each)
+                yield Step(block * each + i, left=canvas.slots - done, reach=(block + 1) * size)
+
+    return schedule
+
+
+def scales(sizes: Sequence[int]) -> Schedule:
+    """One whole scale a visit (VAR, VARGPT): sizes are the sides of square scales."""
+
+    def schedule(canvas: Canvas) -> Iterator[Step]:
+        end = 0
+        for i, side in enumerate(sizes):
+            begin, end = end, end + side * side
+            yield Step(i, slice(begin, end), canvas.slots - end, keep=True)
+
+    return schedule
+
+
+def euler(steps: int, shift: float = 1.0, ascending: bool = False) -> Schedule:
+    """Flow matching in `steps` straight steps: time descends from 1 (noise) to 0, bent by `shift` (SD3, BAGEL); or
+    ascends from 0 (noise) to 1 (JanusFlow)."""
+
+    def schedule(canvas: Canvas) -> Iterator[Step]:
+        if ascending:
+            times = [i / steps for i in range(steps + 1)]
+        else:
+            t = torch.linspace(1, 0, steps + 1)
+            times = (shift * t / (1 + (shift - 1) * t)).tolist()
+        for i in range(steps):
+            yield Step(i, time=times[i], next=times[i + 1])
+
+    return schedule
+
+
+def once(canvas: Canvas) -> Iterator[Step]:
+    """One visit (learnable queries)."""
+    yield Step(keep=True)
