@@ -1,0 +1,41 @@
+"""All commands under one name."""
+
+import typer
+
+import diptych
+from diptych.cli import chat, demo, models, pictures, read, train
+
+app = typer.Typer(
+    name="diptych",
+    help="Unified multimodal models: they read and write images.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"diptych {diptych.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", help="Show the version.", callback=_version, is_eager=True),
+) -> None:
+    """Unified multimodal models: they read and write images."""
+
+
+for command in (
+    pictures.generate,
+    pictures.edit,
+    read.ask,
+    chat.chat,
+    demo.demo,
+    models.models,
+    models.convert,
+    train.train,
+    train.evaluate,
+):
+    app.command("eval" if command is train.evaluate else command.__name__)(command)

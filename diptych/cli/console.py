@@ -1,0 +1,135 @@
+"""What commands say and how they fail: answers on stdout, progress and one-line errors on stderr."""
+
+import functools
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import typer
+
+from diptych.errors import DiptychError, InputError
+
+if TYPE_CHECKING:
+    from diptych.models.model import Model
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Progress = Callable[[int, int], None]
+
+
+def command(function: Callable[P, R]) -> Callable[P, R]:
+    """A command whose foreseeable failures end in one line and an exit code, never in a traceback."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except DiptychError as error:
+            complain(str(error))
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt:
+            complain("interrupted")
+            raise typer.Exit(130) from None
+        except BrokenPipeError:  # whoever read us has gone, as with `| head`; stdout must not be flushed again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except OSError as error:
+            complain(f"{error.filename or 'file'}: {(error.strerror or str(error)).lower()}")
+            raise typer.Exit(1) from error
+        except Exception as error:
+            if "OutOfMemory" not in type(error).__name__ and not isinstance(error, MemoryError):
+                raise
+            complain("out of memory; try fewer pictures at once (--n), a smaller model, or --dtype bfloat16")
+            raise typer.Exit(1) from error
+
+    return wrapped
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    print(f"diptych: {' '.join(message.split())}", file=sys.stderr, flush=True)
+
+
+def show_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def load_model(name: str, device: str, dtype: str) -> "Model":
+    """The model, with a word on the terminal while it loads."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return _load(name, device, dtype)
+    with console.status(f"loading {name}"):
+        return _load(name, device, dtype)
+
+
+@contextmanager
+def bar(label: str, unit: str = "tokens") -> Iterator[Progress | None]:
+    """A progress bar with rate and time left, while the block runs; None where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.0f} {unit}/s" if speed else "", style="progress.data.speed")
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    with Bars(*columns, console=console, transient=True) as bars:
+        line = bars.add_task(label, total=None)
+        yield lambda done, total: bars.update(line, completed=done, total=total)
+
+
+def places(out: str, labels: list[str], seeds: list[int]) -> list[Path]:
+    """Where pictures go: the one .png file that `out` names (numbered if there are several), or new files in a folder.
+
+    Files in a folder are named after prompt and seed; what is there already is never overwritten.
+    Raises InputError for a file of another kind.
+    """
+    target = Path(out)
+    if target.suffix.lower() == ".png":
+        if len(labels) == 1:
+            return [target]
+        return [target.with_stem(f"{target.stem}-{number}") for number in range(1, len(labels) + 1)]
+    if target.suffix and not target.is_dir():
+        raise InputError(f"--out {target.name}: pictures are written as .png; name a .png file or a folder")
+    if target.exists() and not target.is_dir():
+        raise InputError(f"--out {target.name}: is a file; name a .png file or a folder")
+    chosen: list[Path] = []
+    for label, seed in zip(labels, seeds, strict=True):
+        chosen.append(_free(target / f"{slug(label)}-{seed}.png", chosen))
+    return chosen
+
+
+def slug(text: str) -> str:
+    """The beginning of a text as a file name: letters, digits and hyphens."""
+    words = re.findall(r"\w+", text.lower())
+    name = "-".join(words)[:48].strip("-")
+    return name or "picture"
+
+
+def _free(path: Path, taken: Sequence[Path]) -> Path:
+    number, candidate = 1, path
+    while candidate in taken or candidate.exists():
+        number += 1
+        candidate = path.with_stem(f"{path.stem}-{number}")
+    return candidate
+
+
+def _load(name: str, device: str, dtype: str) -> "Model":
+    from diptych.models.loading import load
+
+    return load(name, device=device, dtype=dtype)

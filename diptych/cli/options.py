@@ -1,0 +1,47 @@
+"""Options that several commands share, and how their texts become values."""
+
+import re
+from typing import Annotated, TypeAlias
+
+import typer
+
+from diptych.errors import InputError
+
+DEFAULT_MODEL = "janus-emoji"
+
+Model: TypeAlias = Annotated[
+    str, typer.Option("--model", "-m", help="Built-in name, folder in its published layout, or hub id.")
+]
+Device: TypeAlias = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
+Dtype: TypeAlias = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+Seed: TypeAlias = Annotated[int, typer.Option(min=0, help="Same seed, same result.")]
+Count: TypeAlias = Annotated[int, typer.Option("--n", "-n", min=1, max=1024, help="Pictures for each prompt.")]
+Guidance: TypeAlias = Annotated[float | None, typer.Option(help="Strength of guidance; the model's own by default.")]
+Temperature: TypeAlias = Annotated[
+    float | None, typer.Option(help="0 takes the likeliest; the model's own by default.")
+]
+Steps: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Visits to the canvas, where the model has a choice.")
+]
+Size: TypeAlias = Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Where the model has a choice.")]
+MaxTokens: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
+TopP: TypeAlias = Annotated[float, typer.Option(help="Nucleus of sampling, where the temperature is above 0.")]
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+Out: TypeAlias = Annotated[str, typer.Option("--out", "-o", help="Folder, or one .png file.")]
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """`512x384` (width x height) or `384` (square) as (height, width). Raises InputError for anything else."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})(?:[xX×](\d{1,5}))?", text.strip())
+    width = int(match[1]) if match else 0
+    height = int(match[2] or width) if match else 0
+    if not width or not height:
+        raise InputError(f"size {text!r} is not of the form 512x384 (width x height) or 384")
+    return height, width
+
+
+def given(**options: object) -> dict[str, object]:
+    """The options that were given; what was not is left to the model's published defaults."""
+    return {name: value for name, value in options.items() if value is not None}

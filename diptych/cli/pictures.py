@@ -1,0 +1,125 @@
+"""`diptych generate` and `diptych edit`: pictures out."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diptych.cli import options
+from diptych.cli.console import bar, command, load_model, places, show_json
+from diptych.errors import InputError
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+
+@command
+def generate(
+    prompts: Annotated[list[str] | None, typer.Argument(metavar="PROMPT...", help="What to draw.")] = None,
+    file: Annotated[str | None, typer.Option("--prompts", help="A text file with one prompt a line.")] = None,
+    out: options.Out = ".",
+    n: options.Count = 1,
+    seed: options.Seed = 0,
+    guidance: options.Guidance = None,
+    temperature: options.Temperature = None,
+    size: options.Size = None,
+    steps: options.Steps = None,
+    negative: Annotated[str | None, typer.Option(help="What to keep away from, where the model can.")] = None,
+    model: options.Model = options.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Draw prompts as PNG files, which remember prompt, seed and model."""
+    wanted = [*(prompts or []), *_lines(file)]
+    if not wanted:
+        raise InputError('nothing to draw; say what, such as: diptych generate "a red apple"')
+    chosen = options.given(
+        guidance=guidance, temperature=temperature, size=options.parse_size(size), steps=steps, negative=negative
+    )
+    labels = [prompt for prompt in wanted for _ in range(n)]
+    seeds = [seed + k for _ in wanted for k in range(n)]
+    targets = places(out, labels, seeds)
+    drawing = load_model(model, device, dtype)
+    began = time.perf_counter()
+    with bar("drawing") as progress:
+        pictures = drawing.generate(wanted, n=n, seed=seed, progress=progress, **chosen)
+    _finish(pictures, targets, labels, seeds, drawing.name, time.perf_counter() - began, as_json)
+
+
+@command
+def edit(
+    image: Annotated[str, typer.Argument(help="The picture to change.")],
+    instruction: Annotated[str, typer.Argument(help="What to change, such as: make the apple green.")],
+    more: Annotated[
+        list[str] | None, typer.Option("--image", help="Another picture to draw on; may be repeated.")
+    ] = None,
+    out: options.Out = ".",
+    n: options.Count = 1,
+    seed: options.Seed = 0,
+    guidance: options.Guidance = None,
+    image_guidance: Annotated[float | None, typer.Option(help="Strength of holding on to the picture.")] = None,
+    temperature: options.Temperature = None,
+    size: options.Size = None,
+    steps: options.Steps = None,
+    model: options.Model = options.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Change a picture as instructed; the picture itself is left as it is."""
+    from diptych.images import Image
+
+    sources = [Image.open(path) for path in [image, *(more or [])]]
+    chosen = options.given(
+        guidance=guidance,
+        image_guidance=image_guidance,
+        temperature=temperature,
+        size=options.parse_size(size),
+        steps=steps,
+    )
+    labels, seeds = [instruction] * n, [seed + k for k in range(n)]
+    targets = places(out, labels, seeds)
+    drawing = load_model(model, device, dtype)
+    began = time.perf_counter()
+    source = sources[0] if len(sources) == 1 else sources
+    with bar("editing") as progress:
+        pictures = drawing.edit(source, instruction, n=n, seed=seed, progress=progress, **chosen)
+    _finish(pictures, targets, labels, seeds, drawing.name, time.perf_counter() - began, as_json)
+
+
+def _finish(
+    pictures: "list[PIL.Image.Image]",
+    targets: list[Path],
+    prompts: list[str],
+    seeds: list[int],
+    model: str,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Writes the pictures and says where."""
+    from diptych.images import save_png
+
+    rows: list[dict[str, Any]] = []
+    for picture, target, prompt, seed in zip(pictures, targets, prompts, seeds, strict=True):
+        save_png(picture, target, prompt=prompt, seed=seed, model=model)
+        rows.append(
+            {"file": str(target), "prompt": prompt, "seed": seed, "width": picture.width, "height": picture.height}
+        )
+    if as_json:
+        show_json({"model": model, "seconds": round(seconds, 3), "images": rows})
+        return
+    for row in rows:
+        print(row["file"])
+
+
+def _lines(file: str | None) -> list[str]:
+    if file is None:
+        return []
+    try:
+        return [line.strip() for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except FileNotFoundError:
+        raise InputError(f"{Path(file).name}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{Path(file).name}: is no UTF-8 text") from error
