@@ -55,7 +55,8 @@ body { margin: 0 auto; max-width: 1080px; padding: 24px 16px 64px; background: v
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 16px 0 4px; }
 h2 { font-size: 1.25rem; margin: 44px 0 0; }
 p, figcaption, .facts { color: var(--soft); margin: 4px 0 0; }
-.cards { display: grid; gap: 16px; margin-top: 16px; grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr)); }
+.cards { display: grid; gap: 16px; margin-top: 16px;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr)); }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 12px; }
 .pictures { display: flex; gap: 8px; }
 figure { margin: 0; flex: 1; min-width: 0; }

@@ -222,8 +222,7 @@ def _place(
     new = nn.Parameter(tensor, requires_grad=old.requires_grad) if isinstance(old, nn.Parameter) else tensor
     for tied in names:
         owner, _, leaf = tied.rpartition(".")
-        table = module.get_submodule(owner)
-        (table._parameters if isinstance(old, nn.Parameter) else table._buffers)[leaf] = new
+        setattr(module.get_submodule(owner), leaf, new)
     placed[names[0]] = tensor
 
 

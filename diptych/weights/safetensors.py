@@ -75,7 +75,7 @@ def read_tensor(entry: Entry) -> Tensor:
     tensor = torch.empty(entry.shape, dtype=entry.dtype)
     if not entry.size:
         return tensor
-    view = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+    view = _bytes(tensor)
     with _opened(entry.file) as stream:
         stream.seek(entry.start)
         done = 0
@@ -105,7 +105,7 @@ def write(
             tensor = get(name).detach().to("cpu").contiguous()
             if (tensor.dtype, tuple(tensor.shape)) != facts[name]:
                 raise WeightsError(f"{name}: is {tensor.dtype} {list(tensor.shape)}, announced as {facts[name]}")
-            stream.write(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()) if tensor.numel() else b"")
+            stream.write(_bytes(tensor) if tensor.numel() else b"")
     return Path(file)
 
 
@@ -197,6 +197,11 @@ def _header(
         at = end
     raw = json.dumps(table, separators=(",", ":")).encode("utf-8")
     return raw + b" " * (-len(raw) % 8)
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous tensor on the CPU, to read into or to write out."""
+    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
 
 
 def _damaged(file: Path, reason: str) -> WeightsError:
