@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,7 @@ from diptych.training.task import Task
 def ahead(task: Task, numbers: range, workers: int, depth: int) -> Iterator[Iterator[Any]]:
     """An iterator over `task.batch(n)` for n in `numbers`, made by one thread or by `workers` processes.
 
-    Processes are forked where the system can (else the task must be picklable) and must not use an accelerator.
+    Processes are forked on Linux (elsewhere the task must be picklable) and must not touch an accelerator.
     An exception in the task is raised here, at the batch it belongs to. Leaving the block stops the workers.
     """
     if workers:
@@ -62,6 +63,7 @@ def _loader(task: Task, numbers: range, workers: int, depth: int) -> DataLoader[
         prefetch_factor=depth,
         worker_init_fn=_deaf,
         collate_fn=_as_it_is,
+        multiprocessing_context="fork" if sys.platform == "linux" else None,
         generator=torch.Generator(),
     )
 

@@ -22,6 +22,7 @@ from diptych.storage import flush, replacing
 from diptych.weights.safetensors import read_header, read_tensor, write
 
 MANIFEST, STATE = "manifest.json", "state.json"
+RETREAT = "remove its folder, or resume with resume='older', to go on from the checkpoint before it"
 FOREIGN = "resume with the recipe the training was started with, or choose a new folder"
 
 
@@ -49,11 +50,9 @@ class Checkpoint:
         entries, _ = read_header(self.folder / file)
         _same_names(self.folder / file, set(entries), set(targets))
         for name, target in targets.items():
-            if entries[name].shape != tuple(target.shape):
-                raise TrainingError(
-                    f"{self.folder / file} has {name} of shape {list(entries[name].shape)}, the model"
-                    f" {list(target.shape)}; {FOREIGN}"
-                )
+            stored, wanted = (entries[name].dtype, entries[name].shape), (target.dtype, tuple(target.shape))
+            if stored != wanted:
+                raise TrainingError(f"{self.folder / file} has {name} as {stored}, the model as {wanted}; {FOREIGN}")
             target.detach().copy_(read_tensor(entries[name]))
 
     def names(self, file: str) -> list[str]:
@@ -77,15 +76,17 @@ def save(
 ) -> Checkpoint:
     """Writes a checkpoint of `step` and removes the oldest ones beyond `keep`.
 
-    tensors: file name -> tensors by name. Raises TrainingError if the disk does not take it; what was there stays.
+    tensors: file name -> tensors by name. A complete checkpoint of this step that is there already is left as it is.
+    Raises TrainingError if the disk does not take it; what was there stays.
     """
     draft, target = folder / f".saving-{step:08d}", folder / f"step-{step:08d}"
+    if (target / MANIFEST).is_file():
+        return Checkpoint(target)
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         _fill(draft, tensors, state)
-        _swap(draft, target)
-        passing("renamed")
+        _put(draft, target)
         prune(folder, keep)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
@@ -99,17 +100,22 @@ def save(
 def newest(folder: Path, older: bool = False) -> Checkpoint | None:
     """The newest complete checkpoint, every byte of it checked; None if there is none.
 
-    A damaged one raises TrainingError, unless `older` allows falling back to the one before it.
+    A damaged one raises TrainingError, unless `older` allows falling back to the newest whole one; the damaged ones
+    after that are then removed, since the training will write those steps again.
     """
+    damaged: list[Checkpoint] = []
     for checkpoint in reversed(complete(folder)):
         try:
             checkpoint.verify()
-            return checkpoint
         except TrainingError as error:
-            if not older:
-                raise TrainingError(
-                    f"{error}. Remove {checkpoint.folder} or resume with resume='older' to go on from the one before it"
-                ) from error
+            if not older or checkpoint == complete(folder)[0]:
+                remedy = "there is no earlier one that is whole" if older else RETREAT
+                raise TrainingError(f"{error}; {remedy}") from error
+            damaged.append(checkpoint)
+            continue
+        for spoilt in damaged:
+            _remove(spoilt.folder)
+        return checkpoint
     return None
 
 
@@ -139,12 +145,14 @@ def _remove(path: Path) -> None:
     shutil.rmtree(aside)
 
 
-def _swap(draft: Path, target: Path) -> None:
-    if target.exists():
+def _put(draft: Path, target: Path) -> None:
+    if target.exists():  # without a manifest, so not a checkpoint
         _remove(target)
     passing("rename")
     draft.rename(target)
+    passing("renamed")
     flush(target.parent)
+    flush(target.parent.parent)
 
 
 def _fill(draft: Path, tensors: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> None:

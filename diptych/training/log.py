@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from diptych.storage import replacing
+from diptych.training.step import Outcome
 
 NAME = "log.jsonl"
 
@@ -25,6 +27,44 @@ class Log:
         """One line, at once on its way to disk."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(_line(facts))
+
+
+@dataclass
+class Window:
+    """Sums over the steps since the last line of the log."""
+
+    losses: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+    samples: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    grad_norm: float = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """One more step."""
+        for name, value in outcome.losses.items():
+            self.losses[name] = self.losses.get(name, 0.0) + value
+        self.steps += 1
+        self.samples += len(outcome.ids)
+        self.tokens += outcome.tokens
+        self.seconds += outcome.seconds
+        self.waited += outcome.waited
+        self.grad_norm += outcome.grad_norm
+
+    def means(self) -> dict[str, float]:
+        """Each loss, averaged over the steps."""
+        return {name: value / self.steps for name, value in self.losses.items()} if self.steps else {}
+
+    def facts(self) -> dict[str, Any]:
+        """The line's numbers; `waiting` is the share of the time spent waiting for batches."""
+        facts: dict[str, Any] = {
+            "losses": self.means(),
+            "grad_norm": self.grad_norm / self.steps,
+            "samples_per_second": self.samples / max(1e-9, self.seconds),
+            "waiting": self.waited / max(1e-9, self.seconds),
+        }
+        return {**facts, "tokens_per_second": self.tokens / max(1e-9, self.seconds)} if self.tokens else facts
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from diptych.training import checkpoints, curve, state
 from diptych.training.ahead import ahead
 from diptych.training.bar import Progress, shown
 from diptych.training.interrupt import occupied, signals
-from diptych.training.log import Log
+from diptych.training.log import Log, Window
 from diptych.training.optim import Ema, adamw, resolved, trainable
 from diptych.training.settings import FREE, Settings
 from diptych.training.step import Outcome, Stepper, chained
@@ -25,7 +24,7 @@ from diptych.training.task import Batch, Reports, Task
 
 __all__ = ["Batch", "Reports", "Result", "Settings", "Task", "train"]
 
-REDRAW = 60.0  # seconds between two drawings of the curve
+REDRAW = 120.0  # seconds between two drawings of the curve, which take up to one second each
 RESUMES = (True, False, "older", "changed")
 
 
@@ -85,41 +84,6 @@ def train(
         return training.run(progress, lambda: bool(asked) or bool(stop and stop()), asked)
 
 
-@dataclass
-class _Window:
-    """Sums since the last line of the log."""
-
-    losses: dict[str, float] = field(default_factory=dict)
-    steps: int = 0
-    samples: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
-    grad_norm: float = 0.0
-
-    def add(self, outcome: Outcome) -> None:
-        for name, value in outcome.losses.items():
-            self.losses[name] = self.losses.get(name, 0.0) + value
-        self.steps += 1
-        self.samples += len(outcome.ids)
-        self.tokens += outcome.tokens
-        self.seconds += outcome.seconds
-        self.waited += outcome.waited
-        self.grad_norm += outcome.grad_norm
-
-    def means(self) -> dict[str, float]:
-        return {name: value / self.steps for name, value in self.losses.items()} if self.steps else {}
-
-    def facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = {
-            "losses": self.means(),
-            "grad_norm": self.grad_norm / self.steps,
-            "samples_per_second": self.samples / max(1e-9, self.seconds),
-            "waiting": self.waited / max(1e-9, self.seconds),
-        }
-        return {**facts, "tokens_per_second": self.tokens / max(1e-9, self.seconds)} if self.tokens else facts
-
-
 class _Training:
     def __init__(self, task: Task, settings: Settings, folder: Path) -> None:
         self.task, self.settings, self.folder = task, settings, folder
@@ -127,14 +91,13 @@ class _Training:
             raise TrainingError("the task's module has no parameter that requires a gradient")
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        state.seed_all(settings.seed)
         self.device = next(iter(trainable(task.module).values())).device
         self.precision = resolved(settings.precision, self.device)
         self.ema = Ema(task.module, settings.ema) if settings.ema else None
         self.optimizer = adamw(task.module, settings)
         self.stepper = Stepper(task, settings, self.optimizer, self.precision)
         self.step, self.before, self.skipped, self.samples = 0, 0.0, 0, ""
-        self.window, self.losses = _Window(), {}
+        self.window, self.losses = Window(), {}
         self.began = self.drawn = time.monotonic()
         self.over = False  # decided once a step: the clock goes on, the decision must not
 
@@ -174,10 +137,9 @@ class _Training:
         state.restore(found, self.task.module, self.optimizer, self.ema)
         self.step, self.before = stored["step"], stored["seconds"]
         self.skipped, self.samples, self.losses = stored["skipped"], stored["samples"], stored["losses"]
-        self.window = _Window(**stored["window"])
+        self.window = Window(**stored["window"])
         if self.ema is not None:
             self.ema.updates = stored["updates"]
-        state.set_random_state(stored["random"], self.device)
         self.over = self.share >= 1.0
 
     def _facts(self) -> dict[str, Any]:
@@ -232,7 +194,7 @@ class _Training:
 
     def _after(self, outcome: Outcome, last: bool) -> None:
         settings = self.settings
-        if self.window.steps and (last or self.step % settings.log_every == 0):
+        if self.window.steps and (self.over or self.step % settings.log_every == 0):
             self._write(outcome.lr)
         if last or self.step % settings.save_every == 0:
             self.save()
@@ -244,7 +206,7 @@ class _Training:
     def _write(self, lr: float) -> None:
         self.losses = self.window.means()
         self.log.add(step=self.step, lr=lr, **self.window.facts(), seconds=round(self.seconds, 3))
-        self.window = _Window()
+        self.window = Window()
 
     def save(self) -> None:
         facts = {
@@ -255,7 +217,6 @@ class _Training:
             "losses": self.losses,
             "window": vars(self.window),
             "updates": self.ema.updates if self.ema is not None else 0,
-            "random": state.random_state(self.device),
             "run": self._facts(),
         }
         tensors = state.tensors(self.task.module, self.optimizer, self.ema)
@@ -268,11 +229,12 @@ class _Training:
         folder = self.folder / "reports"
         folder.mkdir(exist_ok=True)
         try:
-            with _undisturbed(self.task.module, self.device):
+            with torch.no_grad():
                 values = self.task.report(self.step, self._averaged(), folder)
         except Exception:
             self.save()
             raise
+        self.task.module.train()
         self.log.add(event="report", step=self.step, report=values)
 
     def _draw(self) -> None:
@@ -298,24 +260,12 @@ class _Training:
             finished=self.over,
             message=message,
             seconds=self.seconds,
-            losses=self.losses,
+            losses=self.losses or self.window.means(),
             samples=self.samples,
             skipped=self.skipped,
             module=self._averaged(),
             checkpoint=checkpoints.complete(self.saves)[-1].folder,
         )
-
-
-@contextmanager
-def _undisturbed(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Neither the generators nor the module's mode remember what happens inside."""
-    kept = state.random_state(device)
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        state.set_random_state(kept, device)
-        module.train()
 
 
 def _unchanged(then: dict[str, Any], now: dict[str, Any], folder: Path) -> None:

@@ -22,10 +22,11 @@ from typing import Any
 
 from diptych.errors import TrainingError
 from diptych.storage import replacing
-from diptych.training import checkpoints, state
+from diptych.training import checkpoints
 from diptych.training.bar import Progress
 from diptych.training.loop import Result, train
 from diptych.training.settings import Settings, nearest
+from diptych.training.step import seed_all
 
 # A kind's module offers `task(recipe) -> Task` and may offer `finish(task, result, out)`, called once it is trained.
 KINDS = {
@@ -56,7 +57,7 @@ def run(
     settings = Settings.read(recipe["training"])
     module = trainer(recipe)
     _keep(recipe, folder, resume)
-    state.seed_all(settings.seed)
+    seed_all(settings.seed)
     task = module.task(recipe)
     result = train(task, settings, folder, resume=resume, progress=progress, stop=stop)
     if result.finished and hasattr(module, "finish"):

@@ -31,7 +31,7 @@ class Settings:
     ema           decay of the moving average of the weights, in [0, 1); 0 keeps no average
     precision     auto | float32 | bfloat16 (autocast; the weights stay as they are)
     accumulate    batches a step; their gradients are averaged with equal weight
-    seed          of torch's, numpy's and Python's global generators
+    seed          of torch's, numpy's and Python's global generators, which each step seeds anew from it
     save_every    steps between checkpoints
     keep          checkpoints that stay
     log_every     steps a line of the log

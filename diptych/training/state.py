@@ -1,11 +1,7 @@
-"""The whole state of a training, as tensors and JSON: weights, optimizer, average, random generators."""
+"""The tensors of a training: weights, optimizer, average; to a checkpoint and back."""
 
 from __future__ import annotations
 
-import random
-from typing import Any
-
-import numpy
 import torch
 from torch import Tensor, nn
 
@@ -14,46 +10,6 @@ from diptych.training.checkpoints import Checkpoint
 from diptych.training.optim import Ema, trainable
 
 WEIGHTS, AVERAGE, OPTIMIZER = "weights.safetensors", "ema.safetensors", "optimizer.safetensors"
-
-
-def seed_all(seed: int) -> None:
-    """Seeds torch's (all devices), numpy's and Python's global generators."""
-    torch.manual_seed(seed)
-    numpy.random.seed(seed % 2**32)
-    random.seed(seed)
-
-
-def random_state(device: torch.device) -> dict[str, Any]:
-    """The global generators' states, as JSON values; `device` adds the accelerator's."""
-    name, words, position, has_gauss, gauss = numpy.random.get_state(legacy=True)
-    version, numbers, following = random.getstate()
-    state = {
-        "torch": _hex(torch.get_rng_state()),
-        "numpy": [name, numpy.asarray(words).tolist(), position, has_gauss, gauss],
-        "python": [version, list(numbers), following],
-    }
-    if device.type == "cuda":
-        state["cuda"] = _hex(torch.cuda.get_rng_state(device))
-    return state
-
-
-def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """The inverse of `random_state`."""
-    torch.set_rng_state(_unhex(state["torch"]))
-    name, words, position, has_gauss, gauss = state["numpy"]
-    numpy.random.set_state((name, numpy.array(words, dtype=numpy.uint32), position, has_gauss, gauss))
-    version, numbers, following = state["python"]
-    random.setstate((version, tuple(numbers), following))
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(_unhex(state["cuda"]), device)
-
-
-def _hex(state: Tensor) -> str:
-    return state.numpy().tobytes().hex()
-
-
-def _unhex(text: str) -> Tensor:
-    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
 
 
 def tensors(module: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> dict[str, dict[str, Tensor]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -51,8 +53,13 @@ class Stepper:
         self.buffers = [buffer for buffer in task.module.buffers() if settings.max_skipped]
 
     def step(self, number: int, batches: Iterator[Any], seconds: float) -> Outcome:
-        """Step `number` (from 0), after `seconds` of training."""
+        """Step `number` (from 0), after `seconds` of training.
+
+        Each step seeds the global generators anew. Carried over from step to step, they would depend on everybody
+        who draws in between: rich, for one, draws from Python's when it is imported.
+        """
         began, waited, tokens = time.monotonic(), 0.0, 0
+        seed_all(seed_of(self.settings.seed, number))
         self.optimizer.zero_grad(set_to_none=True)
         kept = [buffer.clone() for buffer in self.buffers]
         micros = []
@@ -113,6 +120,18 @@ def _fault(losses: list[float], grad_norm: float, micros: list[Micro]) -> str | 
 def _shortened(ids: list[str], most: int = 64) -> str:
     more = f" and {len(ids) - most} more" if len(ids) > most else ""
     return ", ".join(ids[:most]) + more
+
+
+def seed_all(seed: int) -> None:
+    """Seeds torch's (all devices), numpy's and Python's global generators."""
+    torch.manual_seed(seed)
+    numpy.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def seed_of(seed: int, step: int) -> int:
+    """A seed for each step of each training, unrelated to its neighbours'."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{step}".encode()).digest()[:8], "big") >> 1
 
 
 def chained(digest: str, ids: list[str]) -> str:

@@ -34,7 +34,10 @@ class Task(Protocol):
         ...
 
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        """Scalar losses by name; "loss" is minimised, the rest is logged. Runs under autocast."""
+        """Scalar losses by name; "loss" is minimised, the rest is logged.
+
+        Runs under autocast, with the global generators seeded for this step.
+        """
         ...
 
 
@@ -45,6 +48,6 @@ class Reports(Protocol):
     def report(self, step: int, module_ema: nn.Module, folder: Path) -> dict[str, float]:
         """Metrics of the averaged weights after `step` steps; may leave pictures in `folder`.
 
-        Global generators are put back afterwards, so a report never changes the training.
+        Runs without gradients. What it draws or switches to evaluation does not change the training.
         """
         ...

@@ -1,0 +1,247 @@
+"""Train a VQ tokenizer of the VQ-16 shape on pictures of the emoji world.
+
+Pixels only: no discriminator and no perceptual network. The world's pictures are flat colours and crisp edges, which
+absolute, squared and edge differences hold better than at natural photographs.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image as Pillow
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from diptych.data.worlds.emoji.mosaics import picture
+from diptych.data.worlds.emoji.render import render
+from diptych.data.worlds.emoji.rules import BACKGROUNDS, STYLES
+from diptych.data.worlds.emoji.sampling import Sampler
+from diptych.data.worlds.emoji.scene import Scene
+from diptych.encoders.preprocess import to_uint8
+from diptych.errors import TrainingError
+from diptych.models.janus import vq16
+from diptych.models.layouts import LLAMAGEN_VQ
+from diptych.storage import replacing
+from diptych.tokenizers.codes import VisualTokenizer
+from diptych.training.loop import Result
+from diptych.training.settings import nearest
+from diptych.weights.layout import Layout
+
+PREFIX = "gen_vision_model."  # of the tokenizer's tensors in a Janus checkpoint
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is shown. Shares are in [0, 1]; that of mosaics falls linearly from the first to the second number."""
+
+    batch: int = 16
+    size: int = 64
+    mosaics: tuple[float, float] = (0.7, 0.3)
+    tidy: float = 0.6
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Weights of the pixel losses, and how the codebook is kept alive.
+
+    For the first `continuous` steps nothing is quantised; then the codebook is filled with latents of one batch. Until
+    step `restart_until` an entry that no place has chosen for `patience` steps becomes a latent of the current batch.
+    """
+
+    absolute: float = 1.0
+    squared: float = 2.0
+    edges: float = 0.5
+    quantiser: float = 1.0
+    continuous: int = 200
+    patience: int = 100
+    restart_until: int = 2000
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One batch."""
+
+    step: int
+    ids: list[str]
+    pixels: Tensor  # UInt8[B, 3, H, W]
+
+
+class Learner(nn.Module):
+    """The tokenizer and how long each entry of its codebook has waited to be chosen, in steps."""
+
+    idle: Tensor
+
+    def __init__(self, tokenizer: VisualTokenizer) -> None:
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.register_buffer("idle", torch.zeros(len(tokenizer.quantiser.codebook), dtype=torch.int64))
+
+
+@dataclass
+class VisualTask:
+    """A `diptych.training.task.Task`, with reports."""
+
+    params: dict[str, Any]
+    data: Data
+    weights: Losses
+    steps: int
+    module: Learner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.module = Learner(vq16(self.params))
+        self.sampler = Sampler("train")
+
+    def batch(self, step: int) -> Pictures:
+        share = step / max(1, self.steps)
+        mosaics = self.data.mosaics[0] * (1 - share) + self.data.mosaics[1] * share
+        ids = [f"{self.data.seed}/{step}/{i}" for i in range(self.data.batch)]
+        shown = [picture(Random(one), self.sampler, self.data.size, mosaics, self.data.tidy) for one in ids]
+        return Pictures(step, ids, torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).contiguous())
+
+    def losses(self, batch: Pictures) -> dict[str, Tensor]:
+        tokenizer, weights = self.module.tokenizer, self.weights
+        pixels = signed(batch.pixels).to(tokenizer.quantiser.codebook.device)
+        found = tokenizer.quantise(pixels)
+        if batch.step < weights.continuous:
+            rebuilt = tokenizer.rebuild(found.z).float()
+        else:
+            rebuilt = tokenizer.rebuild(found.quant).float()
+            self.revive(found.z.detach(), found.codes, batch.step)
+        losses = pixel_losses(rebuilt, pixels)
+        loss = sum(getattr(weights, name) * value for name, value in losses.items())
+        if batch.step >= weights.continuous:
+            loss = loss + weights.quantiser * sum(found.losses.values())
+            losses |= found.losses
+        return {"loss": loss, **losses, "dead": (self.module.idle > weights.patience).float().mean()}
+
+    @torch.no_grad()
+    def revive(self, z: Tensor, codes: Tensor, step: int) -> None:
+        """Counts how long entries have been idle, and gives those that waited too long a new place."""
+        first = step == self.weights.continuous
+        idle = self.module.idle
+        idle += 1
+        idle[codes.flatten()] = 0
+        if step >= self.weights.restart_until:
+            return
+        dead = torch.ones_like(idle, dtype=torch.bool) if first else idle > self.weights.patience
+        chosen = spread(z, codes, int(dead.sum()), step)
+        where = dead.nonzero().flatten()[: len(chosen)]
+        self.module.tokenizer.quantiser.codebook[where] = chosen
+        idle[where] = 0
+
+    def report(self, step: int, module_ema: nn.Module, folder: Path) -> dict[str, float]:
+        """Held-out pictures through the averaged weights; leaves a sheet of pictures and their reconstructions."""
+        assert isinstance(module_ema, Learner)
+        pixels = held_out(256, self.data.size)
+        values, rebuilt = measure(module_ema.tokenizer, pixels)
+        values["flat_codes"] = flat_codes(module_ema.tokenizer, self.data.size)
+        sheet(pixels, rebuilt, folder / f"step_{step:06d}.png")
+        return values
+
+
+def task(recipe: dict[str, Any]) -> VisualTask:
+    """The task a recipe of kind "visual-tokenizer" describes: tables `model` (as in a Janus config), `data`, `losses`."""
+    if "model" not in recipe:
+        raise TrainingError(
+            "a recipe for a visual tokenizer needs a table [model], as gen_vision_config.params of Janus"
+        )
+    data = read(Data, recipe.get("data", {}), "data")
+    return VisualTask(
+        recipe["model"], data, read(Losses, recipe.get("losses", {}), "losses"), recipe["training"]["steps"]
+    )
+
+
+def read(kind: type, table: dict[str, Any], name: str) -> Any:
+    """A dataclass from a recipe's table; TrainingError for a field it does not have."""
+    known = [one.name for one in fields(kind)]
+    for key in table:
+        if key not in known:
+            raise TrainingError(f"unknown field {key!r} in [{name}]{nearest(key, known)}")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+
+
+def finish(task: VisualTask, result: Result, out: Path) -> None:
+    """Leaves `vq.safetensors` with the averaged weights under Janus' names, and `vq.json` with their sizes."""
+    assert isinstance(result.module, Learner)
+    config = {"cls": "VQ-16", "model_type": "gen_vision", "params": task.params}
+    with replacing(out / "vq.safetensors") as draft:
+        save_file(published(result.module.tokenizer), draft)
+    with replacing(out / "vq.json") as draft:
+        draft.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+
+
+def published(tokenizer: VisualTokenizer) -> dict[str, Tensor]:
+    """A tokenizer's tensors under the names they have in a Janus checkpoint."""
+    names = Layout({rule.ours[0]: PREFIX + theirs for theirs, rule in LLAMAGEN_VQ.rules.items() if rule is not None})
+    return {name: tensor.contiguous() for name, tensor in names.read(tokenizer.state_dict()).items()}
+
+
+def pixel_losses(rebuilt: Tensor, pixels: Tensor) -> dict[str, Tensor]:
+    """Mean absolute and squared difference, and mean absolute difference of neighbouring pixels' differences."""
+    error = rebuilt - pixels
+    across, down = error.diff(dim=3).abs().mean(), error.diff(dim=2).abs().mean()
+    return {"absolute": error.abs().mean(), "squared": error.square().mean(), "edges": across + down}
+
+
+def spread(z: Tensor, codes: Tensor, count: int, seed: int) -> Tensor:
+    """Up to `count` different places' latents [n, C], rare codes first: each code in use has the same chance."""
+    places, flat = z.movedim(1, -1).flatten(0, -2), codes.flatten()
+    odds = 1.0 / torch.bincount(flat)[flat].float()
+    count = min(count, len(places))
+    if not count:
+        return places[:0]
+    rng = torch.Generator().manual_seed(seed)
+    return places[torch.multinomial(odds.cpu(), count, generator=rng).to(places.device)]
+
+
+def signed(pixels: Tensor) -> Tensor:
+    """UInt8 0..255 -> Float in [-1, 1]."""
+    return pixels.float() / 127.5 - 1
+
+
+def held_out(count: int, size: int) -> Tensor:
+    """Scenes of the held-out split, always the same: UInt8[count, 3, size, size]. Half of them tidy."""
+    sampler = Sampler("heldout")
+    shown = [picture(Random(f"held out {i}"), sampler, size, 0.0, 0.5) for i in range(count)]
+    return torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).contiguous()
+
+
+@torch.no_grad()
+def measure(tokenizer: VisualTokenizer, pixels: Tensor) -> tuple[dict[str, float], Tensor]:
+    """PSNR in dB (mean over pictures), codes in use and the perplexity of their use; and the reconstructions, UInt8."""
+    device = tokenizer.quantiser.codebook.device
+    codes = [tokenizer.encode(signed(part).to(device)) for part in pixels.split(32)]
+    rebuilt = torch.cat([to_uint8(tokenizer.decode(part), "round").permute(0, 3, 1, 2).cpu() for part in codes])
+    squared = (rebuilt.float() - pixels.float()).square().mean((1, 2, 3)).clamp_min(1e-2)
+    share = torch.bincount(torch.cat(codes).flatten()).float()
+    share = share[share > 0] / share.sum()
+    entropy = -(share * share.log()).sum().item()
+    psnr = (10 * torch.log10(255**2 / squared)).mean().item()
+    return {"psnr": psnr, "codes_used": float(len(share)), "perplexity": math.exp(entropy)}, rebuilt
+
+
+@torch.no_grad()
+def flat_codes(tokenizer: VisualTokenizer, size: int) -> float:
+    """Different codes an empty canvas is written with, averaged over the backgrounds; 1 is best."""
+    shown = [render(Scene(STYLES[0], name, ()), size) for name in BACKGROUNDS]
+    pixels = signed(torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2))
+    codes = tokenizer.encode(pixels.to(tokenizer.quantiser.codebook.device))
+    return sum(len(row.unique()) for row in codes) / len(codes)
+
+
+def sheet(pixels: Tensor, rebuilt: Tensor, path: Path, columns: int = 16, rows: int = 4) -> None:
+    """A PNG: rows of pictures, each with its row of reconstructions below."""
+    pairs = torch.stack([pixels, rebuilt], 1)[: columns * rows]  # [n, 2, 3, H, W]
+    side = pixels.shape[-1]
+    grid = pairs.unflatten(0, (rows, columns)).permute(0, 2, 4, 1, 5, 3).reshape(rows * 2 * side, columns * side, 3)
+    with replacing(path) as draft:
+        Pillow.fromarray(grid.numpy()).save(draft)
