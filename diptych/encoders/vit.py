@@ -129,8 +129,8 @@ class ViT(nn.Module):
         height, width = pixels.shape[-2:]
         if height % self.config.patch or width % self.config.patch:
             raise InputError(
-                f"an image of {height}x{width} pixels cannot be cut into patches: height and width must be multiples of "
-                f"{self.config.patch}"
+                f"an image of {height}x{width} pixels cannot be cut into patches: make height and width multiples "
+                f"of {self.config.patch}"
             )
         features = self.patch(pixels.to(self.patch.weight.dtype))
         x = features.flatten(2).transpose(1, 2)

@@ -39,7 +39,7 @@ class Quantiser(Protocol):
 
 
 class VQ(nn.Module):
-    """Nearest entry of a codebook (VQ-VAE, arXiv 1711.00937); with `normalise`, of unit vectors (ViT-VQGAN, 2110.04627).
+    """The nearest entry of a codebook (VQ-VAE, arXiv 1711.00937); with `normalise`, of unit vectors (2110.04627).
 
     The codebook is stored as it was trained and normalised whenever it is used, as in LlamaGen's `VectorQuantizer`.
     """
@@ -114,17 +114,25 @@ class VisualTokenizer(nn.Module):
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Float[B, 3, H, W] in [-1, 1] -> Int[B, H / factor, W / factor]. InputError if H or W do not divide."""
-        return self.quantiser.encode(self._latent(pixels))
+        return self.quantiser.encode(self.latent(pixels))
 
     def decode(self, codes: Tensor) -> Tensor:
         """Int[B, h, w] -> Float[B, 3, factor h, factor w], about [-1, 1], not clamped."""
         if codes.is_floating_point():
             raise InputError(f"codes must be integers, not {codes.dtype}: pass what `encode` returned")
-        return self._pixels(self.quantiser.decode(codes))
+        return self.rebuild(self.quantiser.decode(codes))
 
     def quantise(self, pixels: Tensor) -> Quantised:
         """Latent, chosen entries, codes and losses of Float[B, 3, H, W] in [-1, 1]."""
-        return self.quantiser.quantise(self._latent(pixels))
+        return self.quantiser.quantise(self.latent(pixels))
+
+    def latent(self, pixels: Tensor) -> Tensor:
+        """What is quantised: Float[B, 3, H, W] in [-1, 1] -> Float[B, C, h, w]."""
+        return self.quant_conv(self.encoder(pixels.to(self.encoder.conv_in.weight.dtype)))
+
+    def rebuild(self, quant: Tensor) -> Tensor:
+        """From entries of the codebook to pixels: Float[B, C, h, w] -> Float[B, 3, factor h, factor w]."""
+        return self.decoder(self.post_quant_conv(quant.to(self.decoder.conv_in.weight.dtype)))
 
     def reconstruct(self, pixels: Tensor) -> Tensor:
         """There and back: Float[B, 3, H, W] -> Float[B, 3, H, W]."""
@@ -133,13 +141,7 @@ class VisualTokenizer(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Quantised]:
         """For training: the reconstruction, through which gradients reach the encoder, and the quantisation."""
         quantised = self.quantise(pixels)
-        return self._pixels(quantised.quant), quantised
-
-    def _latent(self, pixels: Tensor) -> Tensor:
-        return self.quant_conv(self.encoder(pixels.to(self.encoder.conv_in.weight.dtype)))
-
-    def _pixels(self, quant: Tensor) -> Tensor:
-        return self.decoder(self.post_quant_conv(quant.to(self.decoder.conv_in.weight.dtype)))
+        return self.rebuild(quantised.quant), quantised
 
 
 def vq_tokenizer(

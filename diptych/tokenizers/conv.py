@@ -139,7 +139,7 @@ class Upsample(nn.Module):
 
 
 class Stage(nn.Module):
-    """One level: residual blocks, attention after each of them where the level has it, and the way to the next level."""
+    """One level: residual blocks, each followed by attention where the level has it, then the way to the next level."""
 
     def __init__(self, width_in: int, level: Level, config: ConvConfig, resample: nn.Module) -> None:
         super().__init__()
@@ -194,8 +194,8 @@ class Encoder(nn.Module):
         height, width = pixels.shape[-2:]
         if height % self.factor or width % self.factor:
             raise InputError(
-                f"an image of {height}x{width} pixels cannot be encoded: resize or crop it so that height and width are "
-                f"multiples of {self.factor}"
+                f"an image of {height}x{width} pixels cannot be encoded: make height and width multiples of "
+                f"{self.factor}"
             )
         x = self.conv_in(pixels)
         for level in self.levels:

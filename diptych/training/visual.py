@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image as Pillow
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -110,30 +109,29 @@ class VisualTask:
     def losses(self, batch: Pictures) -> dict[str, Tensor]:
         tokenizer, weights = self.module.tokenizer, self.weights
         pixels = signed(batch.pixels).to(tokenizer.quantiser.codebook.device)
-        found = tokenizer.quantise(pixels)
-        if batch.step < weights.continuous:
-            rebuilt = tokenizer.rebuild(found.z).float()
-        else:
-            rebuilt = tokenizer.rebuild(found.quant).float()
-            self.revive(found.z.detach(), found.codes, batch.step)
+        latent = tokenizer.latent(pixels)
+        if quantised := batch.step >= weights.continuous:
+            self.revive(latent.detach(), batch.step)
+        found = tokenizer.quantiser.quantise(latent)
+        rebuilt = tokenizer.rebuild(found.quant if quantised else found.z).float()
         losses = pixel_losses(rebuilt, pixels)
-        loss = sum(getattr(weights, name) * value for name, value in losses.items())
-        if batch.step >= weights.continuous:
-            loss = loss + weights.quantiser * sum(found.losses.values())
+        loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+        if quantised:
+            loss = loss + weights.quantiser * torch.stack([*found.losses.values()]).sum()
             losses |= found.losses
         return {"loss": loss, **losses, "dead": (self.module.idle > weights.patience).float().mean()}
 
     @torch.no_grad()
-    def revive(self, z: Tensor, codes: Tensor, step: int) -> None:
+    def revive(self, latent: Tensor, step: int) -> None:
         """Counts how long entries have been idle, and gives those that waited too long a new place."""
-        first = step == self.weights.continuous
-        idle = self.module.idle
+        first, idle = step == self.weights.continuous, self.module.idle
+        found = self.module.tokenizer.quantiser.quantise(latent)
         idle += 1
-        idle[codes.flatten()] = 0
+        idle[found.codes.flatten()] = 0
         if step >= self.weights.restart_until:
             return
         dead = torch.ones_like(idle, dtype=torch.bool) if first else idle > self.weights.patience
-        chosen = spread(z, codes, int(dead.sum()), step)
+        chosen = spread(found.z, found.codes, int(dead.sum()), step)
         where = dead.nonzero().flatten()[: len(chosen)]
         self.module.tokenizer.quantiser.codebook[where] = chosen
         idle[where] = 0
@@ -149,7 +147,7 @@ class VisualTask:
 
 
 def task(recipe: dict[str, Any]) -> VisualTask:
-    """The task a recipe of kind "visual-tokenizer" describes: tables `model` (as in a Janus config), `data`, `losses`."""
+    """The task of a recipe: tables `model` (gen_vision_config.params of a Janus config), `data`, `losses`."""
     if "model" not in recipe:
         raise TrainingError(
             "a recipe for a visual tokenizer needs a table [model], as gen_vision_config.params of Janus"

@@ -58,7 +58,8 @@ def tower(config: dict, weights: dict[str, Tensor]) -> ViT:
         name = name.replace("patch_embed.proj", "patch").replace("pos_embed", "position")
         name = name.replace("attn.proj", "out").replace("mlp.", "")
         if "attn.qkv" in name:
-            ours |= {name.replace("attn.qkv", letter): part for letter, part in zip("qkv", tensor.chunk(3))}
+            parts = zip("qkv", tensor.chunk(3), strict=True)
+            ours |= {name.replace("attn.qkv", letter): part for letter, part in parts}
         else:
             ours[name] = tensor
     vit.load_state_dict(ours)
