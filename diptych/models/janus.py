@@ -37,7 +37,7 @@ from diptych.weights.layout import Layout
 
 # Sizes the official code looks up by name; a config may state its own beside the name.
 SIGLIP_L16 = {"patch_size": 16, "width": 1024, "layers": 24, "heads": 16, "mlp_ratio": 4}
-VQ16 = {"ch": 128, "ch_mult": [1, 1, 2, 2, 4], "num_res_blocks": 2, "z_channels": 256}
+VQ16 = {"ch": 128, "ch_mult": [1, 1, 2, 2, 4], "num_res_blocks": 2, "z_channels": 256, "num_groups": 32}
 # Keys that language_config leaves to transformers' LlamaConfig.
 LLAMA = {
     "hidden_size": 4096,
@@ -119,7 +119,8 @@ def siglip(params: dict[str, Any]) -> ViTConfig:
 def vq16(params: dict[str, Any]) -> VisualTokenizer:
     p = VQ16 | params
     deepest = len(p["ch_mult"]) - 1
-    halves = compvis(p["ch"], tuple(p["ch_mult"]), p["num_res_blocks"], p["z_channels"], attention=(deepest,))
+    numbers = p["ch"], tuple(p["ch_mult"]), p["num_res_blocks"], p["z_channels"]
+    halves = compvis(*numbers, attention=(deepest,), groups=p["num_groups"])
     return vq_tokenizer(*halves, p["image_token_size"], p["n_embed"])
 
 
