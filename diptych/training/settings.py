@@ -69,17 +69,19 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raises TrainingError naming the field that is out of range."""
+        if not isinstance(self.betas, list | tuple) or len(self.betas) != 2:
+            raise TrainingError(f"betas must be two numbers, for example [0.9, 0.95], not {self.betas!r}")
         object.__setattr__(self, "betas", tuple(self.betas))
         for name, low in LOWEST.items():
             _at_least(name, getattr(self, name), low)
         _inside("min_lr_ratio", self.min_lr_ratio, 0.0, 1.0)
         _inside("ema", self.ema, 0.0, math.nextafter(1.0, 0.0))
-        if len(self.betas) != 2:
-            raise TrainingError(f"betas must be two numbers, for example [0.9, 0.95], not {list(self.betas)}")
         for beta in self.betas:
             _inside("betas", beta, 0.0, math.nextafter(1.0, 0.0))
         if self.precision not in PRECISIONS:
             raise TrainingError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if not isinstance(self.compile, bool):
+            raise TrainingError(f"compile must be true or false, not {self.compile!r}")
 
     @classmethod
     def read(cls, given: dict[str, Any]) -> Settings:
