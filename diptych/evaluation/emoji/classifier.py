@@ -61,8 +61,10 @@ class GlyphClassifier(nn.Module):
 def load_classifier(path: Path = WEIGHTS) -> GlyphClassifier:
     """The trained network, float32, on the CPU, ready to judge. Raises `WeightsError` if the file is not whole."""
     if not path.is_file():
-        raise WeightsError(f"the judge's weights are missing: {path}; reinstall diptych or train them with "
-                           "python -m diptych.evaluation.emoji.train_judge")
+        raise WeightsError(
+            f"the judge's weights are missing: {path}; reinstall diptych or train them with "
+            "python -m diptych.evaluation.emoji.train_judge"
+        )
     net = GlyphClassifier()
     try:
         net.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})

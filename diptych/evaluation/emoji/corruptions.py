@@ -67,7 +67,9 @@ def shrink_and_grow(x: Tensor, factor: float) -> Tensor:
     """Loses detail as by resizing to `factor` of the size and back."""
     height, width = x.shape[2:]
     small = (max(6, round(height * factor)), max(6, round(width * factor)))
-    return interpolate(interpolate(x, size=small, mode="bilinear", antialias=True), size=(height, width), mode="bilinear")
+    return interpolate(
+        interpolate(x, size=small, mode="bilinear", antialias=True), size=(height, width), mode="bilinear"
+    )
 
 
 def coarse_patches(x: Tensor, rng: Generator) -> Tensor:

@@ -67,15 +67,18 @@ def train(seconds: float, seed: int) -> Iterator[tuple[int, GlyphClassifier]]:
     start, step = time.monotonic(), 0
     while (elapsed := time.monotonic() - start) < seconds:
         optimizer.param_groups[0]["lr"] = learning_rate(step, elapsed / seconds)
+        crops = source.batch(BATCH)
         with torch.autocast("cpu", torch.bfloat16):
-            loss, right = loss_of(net, source.batch(BATCH))
+            loss, right = loss_of(net, crops)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         step += 1
         average_into(average, net, min(AVERAGE, step / (step + 10)))
         if step % REPORT_EVERY == 0:
-            shares = "  ".join(f"{name} {share:.3f}" for name, share in zip(("object", "color", "style"), right, strict=True))
+            shares = "  ".join(
+                f"{name} {share:.3f}" for name, share in zip(("object", "color", "style"), right, strict=True)
+            )
             print(f"step {step}  {elapsed:.0f} s  loss {float(loss):.3f}  {shares}", flush=True)
         if step % SAVE_EVERY == 0:
             yield step, average

@@ -62,7 +62,7 @@ class Plot:
 
 def draw_story(rng: Random, sampler: Sampler, lang: str, look: Look) -> Story:
     """A story with a random plot. All frames obey the split; in "heldout" it is the last one that is held out."""
-    name = rng.choice(list(PLOTS))
+    name = rng.choice(HELDOUT_PLOTS if sampler.split == "heldout" else list(PLOTS))
     template = rng.choice(TEMPLATES["story"][name][lang])
     while True:
         told = "{A.pos}" in template["first"]
@@ -141,4 +141,6 @@ PLOTS = {
     "swap": Plot(("single", "color"), replace_object),
     "night": Plot(("single", "color"), change_background),
 }
+# The plots that bring something new in, which alone can be held out when the first frame is not.
+HELDOUT_PLOTS = ("grow", "recolor", "arrive", "swap")
 CORNER_PLOTS = ("arrive", "leave")
