@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from functools import partial
 from typing import Literal
 
@@ -40,6 +41,8 @@ class ViTConfig:
     `select`: which hidden state is returned, counted as transformers does: 0 is the input of the first block, -1 the
     output of the last, -2 of the one before (LLaVA's choice for CLIP). Blocks behind it exist but are not run.
     `norm_in`: CLIP's norm before the first block; `norm_out`: the norm after the selected block.
+    `stem`: widths of a convolutional stem in place of the patch convolution (arXiv 2106.14881): the first at full
+    resolution, each further one at half of the one before. A small encoder learns far sooner with it.
     `class_token`: a learned token stands before the patches; `return_class`: it is returned with them.
     """
 
@@ -60,6 +63,7 @@ class ViTConfig:
     bias: bool = True
     layer_scale: bool = False
     select: int = -1
+    stem: tuple[int, ...] = ()
 
     @property
     def grid(self) -> int:
@@ -100,6 +104,37 @@ class Block(nn.Module):
         return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
+class Residual(nn.Module):
+    """A 3x3 convolution beside a shortcut."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = _convolved(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, C, H, W] -> [B, C, H, W]
+        return x + self.conv(x)
+
+
+def _convolved(width_in: int, width_out: int, stride: int) -> nn.Sequential:
+    conv = nn.Conv2d(width_in, width_out, 3, stride, 1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(width_out), nn.SiLU())
+
+
+def patches(config: ViTConfig) -> nn.Module:
+    """Pixels [B, 3, H, W] -> [B, D, H / patch, W / patch]: one convolution, or a stem of several.
+
+    Raises InputError for a stem whose strides do not make up the patch.
+    """
+    if not config.stem:
+        return nn.Conv2d(3, config.width, config.patch, stride=config.patch, bias=config.patch_bias)
+    if 2 ** (len(config.stem) - 1) != config.patch:
+        raise InputError(f"a stem of {len(config.stem)} widths makes patches of {2 ** (len(config.stem) - 1)}, not {config.patch}")
+    layers: list[nn.Module] = [_convolved(3, config.stem[0], 1)]
+    for width_in, width_out in pairwise(config.stem):
+        layers += [_convolved(width_in, width_out, 2), Residual(width_out)]
+    return nn.Sequential(*layers, nn.Conv2d(config.stem[-1], config.width, 1))
+
+
 class ViT(nn.Module):
     """Pixels [B, 3, H, W], normalised as the encoder was trained, to features [B, N, D], row by row.
 
@@ -109,7 +144,7 @@ class ViT(nn.Module):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch = nn.Conv2d(3, config.width, config.patch, stride=config.patch, bias=config.patch_bias)
+        self.patch = patches(config)
         tokens = config.grid**2 + int(config.class_token)
         self.position = nn.Parameter(torch.randn(1, tokens, config.width) * 0.02) if config.positions else None
         self.class_token = nn.Parameter(torch.zeros(1, 1, config.width)) if config.class_token else None
@@ -132,7 +167,7 @@ class ViT(nn.Module):
                 f"an image of {height}x{width} pixels cannot be cut into patches: make height and width multiples "
                 f"of {self.config.patch}"
             )
-        features = self.patch(pixels.to(self.patch.weight.dtype))
+        features = self.patch(pixels.to(next(self.patch.parameters()).dtype))
         x = features.flatten(2).transpose(1, 2)
         if self.class_token is not None:
             x = torch.cat([self.class_token.expand(len(x), -1, -1), x], dim=1)

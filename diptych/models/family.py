@@ -53,6 +53,7 @@ class Dialogue(ABC):
     image_size: tuple[int, int]
     tokenizer: TextTokenizer
     stops: frozenset[int]  # ids that end a text
+    ending: int  # the id that ends a reply
     opening: int | None = None  # the id after which a picture is written
     closing: tuple[int, ...] = ()  # ids that follow a picture the model wrote
 

@@ -113,6 +113,7 @@ def siglip(params: dict[str, Any]) -> ViTConfig:
         depth=min(layers, layers + select + 1) if select <= 0 else select,
         heads=p["heads"],
         hidden=int(p["width"] * p["mlp_ratio"]),
+        stem=tuple(p.get("stem", ())),  # of the built-in models; published ones have none
     )
 
 
@@ -141,6 +142,7 @@ class JanusDialogue(Dialogue):
             self.tokenizer.special(name)
             for name in ("<begin_of_image>", "<end_of_image>", "<｜▁pad▁｜>", "<｜end▁of▁sentence｜>")
         )
+        self.ending = self.eos
         self.stops, self.opening, self.closing = frozenset({self.eos, self.begin}), self.begin, (self.end,)
         self.can = frozenset(config.get("diptych", {}).get("can", ("chat", "generate")))
         self.defaults = config.get("diptych", {}).get("defaults", {})

@@ -83,8 +83,8 @@ class EncoderTask:
     def __init__(self, recipe: dict[str, Any]):
         fields(recipe, ("kind", "training", "model", "data", "out"), "the recipe")
         model, data = recipe["model"], recipe["data"]
-        self.config = ViTConfig(**model)
-        self.module = Labelled(self.config)
+        self.config = ViTConfig(**{**model, "stem": tuple(model.get("stem", ()))})
+        self.module = Labelled(self.config).to(memory_format=torch.channels_last)
         self.world, self.size, self.batch_size = EmojiWorld(data["seed"]), model["image_size"], data["batch"]
 
     def batch(self, step: int) -> Labels:
@@ -98,7 +98,9 @@ class EncoderTask:
             "style": torch.tensor([STYLE[s.style] for s in scenes]),
             "background": torch.tensor([BACKGROUND[s.bg] for s in scenes]),
         }
-        images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        images = (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(
+            memory_format=torch.channels_last
+        )
         return Labels([f"scene {first + i}" for i in range(self.batch_size)], images, targets)
 
     def losses(self, batch: Labels) -> dict[str, Tensor]:

@@ -166,6 +166,24 @@ class Layout:
         """
         return {claim.theirs: merged(claim, ours) for claim in self.claims(keys) if claim.rule}
 
+    def published(self, ours: Iterable[str]) -> list[str]:
+        """The published names of a model that was never published, from its own; the inverse of the rules.
+
+        Raises WeightsError for names of ours that no rule leads to.
+        """
+        inverse = [
+            (re.compile(re.escape(part).replace(r"\#", r"(\d+)").replace(r"\*", "(.+)")), theirs)
+            for theirs, rule in self.rules.items()
+            for part in (rule.parts if rule else ())
+        ]
+        names: dict[str, None] = {}
+        for name in ours:
+            found = [_spell(theirs, m.groups()) for pattern, theirs in inverse if (m := pattern.fullmatch(name))]
+            if not found:
+                raise WeightsError(f"no rule of the layout leads to {name}")
+            names[found[0]] = None
+        return list(names)
+
     def _matches(self, key: str) -> list[tuple[str, tuple[str, ...]]]:
         """The rules that fit a name, with what their holes stand for.
 

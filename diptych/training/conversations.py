@@ -1,0 +1,126 @@
+"""The emoji world as conversations to be learned: draw, answer, describe, edit, tell a story."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+from torch import Tensor
+
+from diptych.data.worlds.emoji import EmojiWorld, Scene, render
+from diptych.errors import TrainingError
+from diptych.models.family import Dialogue, Options
+from diptych.models.network import Ids, Piece
+from diptych.training.batches import Learn, Row
+from diptych.types import Image, Request, Turn
+
+SHARES = {"drawing": 0.5, "question": 0.27, "caption": 0.06, "edit": 0.13, "story": 0.04}
+
+
+class Canvases:
+    """Pictures whose canvases a frozen tokenizer is to fill, all of a batch at once."""
+
+    def __init__(self, encode: Callable[[Tensor], Tensor], size: int, grid: tuple[int, ...]):
+        self.encode, self.size, self.grid = encode, size, grid
+        self.scenes: list[Scene] = []
+
+    def place(self, scene: Scene) -> Scene:
+        """Ask for a scene's canvas; the row holds the scene until `fill`."""
+        self.scenes.append(scene)
+        return scene
+
+    @torch.no_grad()
+    def fill(self, rows: Sequence[list[Any]]) -> list[Row]:
+        """Rows with their scenes replaced by spans to be learned."""
+        if not self.scenes:
+            return list(rows)
+        pixels = torch.from_numpy(np.stack([render(scene, self.size) for scene in self.scenes]))
+        slots = iter(self.encode(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1))
+        return [[Learn("image", next(slots), self.grid) if isinstance(p, Scene) else p for p in row] for row in rows]
+
+
+class Conversations:
+    """Batch `step` holds samples step * batch ... in the proportions of `shares`; a pure function of seed and step.
+
+    tidy: pictures to be drawn stand exactly on their layout, and in the world's first style on its first background
+    unless the text says otherwise. dropout: the share of pictures drawn without their text, for guidance.
+    width: pack samples into rows of so many tokens; 0: one a row.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        dialogue: Dialogue,
+        *,
+        seed: int,
+        batch: int,
+        shares: dict[str, float] | None = None,
+        kinds: Sequence[str] = (),
+        tidy: bool = True,
+        dropout: float = 0.1,
+        width: int = 0,
+        core: bool = False,
+    ):
+        self.dialogue, self.seed, self.size_of_batch, self.tidy, self.dropout = dialogue, seed, batch, tidy, dropout
+        self.world, self.kinds, self.width = EmojiWorld(seed, core=core), frozenset(kinds), width or None
+        self.network, self.shares = network, SHARES if shares is None else shares
+        unknown = set(self.shares) - set(SHARES)
+        if unknown:
+            raise TrainingError(f"unknown kinds of conversation: {', '.join(sorted(unknown))}; known: {', '.join(SHARES)}")
+        self.grid = dialogue.grid(Options())
+
+    def batch(self, step: int) -> list[tuple[str, Row]]:
+        rng = Random(f"{self.seed} {step}")
+        kinds = rng.choices(list(self.shares), list(self.shares.values()), k=self.size_of_batch)
+        canvases = Canvases(self.network.encode, self.dialogue.image_size[0], self.grid)
+        rows, names = [], []
+        for i, kind in enumerate(kinds):
+            index = step * self.size_of_batch + i
+            names.append(f"{kind} {index}")
+            rows.append(getattr(self, f"_{kind}")(index, rng.random() < self.dropout, canvases))
+        return list(zip(names, canvases.fill(rows), strict=True))
+
+    def _drawing(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
+        draw = self.world.drawing(index, tidy=self.tidy)
+        while self.kinds and draw.kind not in self.kinds:
+            index += 1_000_000_007
+            draw = self.world.drawing(index, tidy=self.tidy)
+        return [*self._prompt(blind, draw.prompt), canvases.place(draw.scene)]
+
+    def _edit(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
+        edit = self.world.edit(index)
+        return [*self._prompt(blind, self._picture(edit.source), edit.instruction), canvases.place(edit.target)]
+
+    def _question(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
+        ask = self.world.question(index)
+        return self._answered((self._picture(ask.scene), ask.question), ask.answer)
+
+    def _caption(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
+        tell = self.world.caption(index)
+        return self._answered((self._picture(tell.scene), tell.prompt), tell.caption)
+
+    def _story(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
+        """Text, opening mark, picture, closing mark, text again; the marks that open are learned as text."""
+        story, dialogue = self.world.story(index, tidy=self.tidy), self.dialogue
+        row: list[Any] = list(dialogue.render(Request((Turn.user(story.prompt),))))
+        for text, scene in story.frames:
+            row += [self._words(text, dialogue.opening), canvases.place(scene), Ids(list(dialogue.closing))]
+        return [*row, Learn("text", torch.tensor([dialogue.ending]))]
+
+    def _prompt(self, blind: bool, *parts: Any) -> list[Piece]:
+        branch = "no_text" if blind else "full"
+        return self.dialogue.render(Request((Turn.user(*parts),), "image"), branch=branch)
+
+    def _answered(self, parts: tuple[Any, ...], answer: str) -> list[Any]:
+        return [*self.dialogue.render(Request((Turn.user(*parts),))), self._words(answer, self.dialogue.ending)]
+
+    def _words(self, text: str, last: int | None) -> Learn:
+        ids = self.dialogue.tokenizer.encode(" " + text, frame=False, specials=False)
+        return Learn("text", torch.tensor([*ids, *([] if last is None else [last])]))
+
+    def _picture(self, scene: Scene) -> Image:
+        return Image(Pillow.fromarray(render(scene, self.dialogue.image_size[0])))

@@ -1,0 +1,141 @@
+"""Training a unified model: reading and writing in one network, from one stream of conversations.
+
+The recipe names a folder with the model's config.json, tokenizer and preprocessor files; the network is built by its
+family, so any family can be trained. Prompts are rendered by the same code that serves them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from diptych.canvas import Draws, Writer
+from diptych.errors import TrainingError
+from diptych.models.family import Dialogue, Options
+from diptych.models.network import Network
+from diptych.models.registry import family, read_config, recognise
+from diptych.training.batches import Learn, Row, losses
+from diptych.training.conversations import Conversations
+from diptych.training.loop import Result
+from diptych.training.recipes import fields
+from diptych.weights.files import export
+
+SCALE = 0.02  # of fresh weights; residual outputs are narrowed by depth (GPT-2)
+
+
+@dataclass
+class Batch:
+    ids: list[str]
+    rows: list[Row]
+    draws: Draws
+    tokens: int
+
+
+class Trained(nn.Module):
+    """The network, and its writers' losses as one forward."""
+
+    def __init__(self, network: Network, dialogue: Dialogue):
+        super().__init__()
+        self.network = network
+        self._writers: dict[str, Writer] = {"text": dialogue.text(Options()), "image": dialogue.image(Options())}
+
+    def forward(self, batch: Batch, width: int | None) -> dict[str, Tensor]:
+        return losses(self.network, self._writers, batch.rows, batch.draws, width)
+
+
+class UnifiedTask:
+    """Batches are pure functions of (seed, step); the frozen tokenizer turns pictures into canvases on the way."""
+
+    def __init__(self, recipe: dict[str, Any]):
+        fields(recipe, ("kind", "training", "model", "parts", "data", "loss", "out"), "the recipe")
+        fields(recipe["model"], ("folder", "frozen", "seed"), "[model]")
+        self.recipe, folder = recipe, Path(recipe["model"]["folder"])
+        self.config, name = read_config(folder), recognise(folder)
+        if name is None:
+            raise TrainingError(f"{folder}/config.json is of no known family")
+        self.family, self.folder = family(name), folder
+        network = initialised(self.family.build(self.config), recipe["model"].get("seed", 0))
+        for part, file in recipe.get("parts", {}).items():
+            load_part(network, part, Path(file))
+        self.dialogue = self.family.dialogue(folder, self.config, network)
+        self.module = Trained(network, self.dialogue)
+        for part in recipe["model"].get("frozen", ()):
+            network.get_submodule(part).requires_grad_(False)
+        self.weights: dict[str, float] = recipe.get("loss", {})
+        self.conversations = Conversations(network, self.dialogue, **recipe["data"])
+
+    def batch(self, step: int) -> Batch:
+        samples = self.conversations.batch(step)
+        rows = [row for _, row in samples]
+        learned = sum(isinstance(piece, Learn) for row in rows for piece in row)
+        seeds = [step * 100_003 + i for i in range(learned)]
+        return Batch([name for name, _ in samples], rows, Draws(seeds), sum(map(length, rows)))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        parts = self.module(batch, self.conversations.width)
+        total = sum(self.weights.get(name, 1.0) * loss for name, loss in parts.items())
+        return {"loss": torch.as_tensor(total), **parts}
+
+
+def length(row: Row) -> int:
+    """About how many tokens a row is; pictures to be read are counted by the backbone, not here."""
+    return sum(len(piece.target) if isinstance(piece, Learn) else len(piece[0]) for piece in row)
+
+
+def initialised(network: Network, seed: int) -> Network:
+    """Fresh weights: matrices N(0, 0.02), residual outputs narrowed by depth, tables N(0, 0.02); convolutions keep
+    torch's own."""
+    generator = torch.Generator().manual_seed(seed)
+    narrow = SCALE / math.sqrt(2 * network.backbone.config.depth)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            spread = narrow if name.endswith((".out", ".down")) else SCALE
+            module.weight.data.copy_(torch.randn(module.weight.shape, generator=generator) * spread)
+            if getattr(module, "bias", None) is not None:
+                module.bias.data.zero_()
+    return network
+
+
+def load_part(network: Network, part: str, file: Path) -> None:
+    """Fill a submodule from a file of our own tensor names. TrainingError if it is missing or does not fit."""
+    if not file.is_file():
+        raise TrainingError(f"{file} is missing; train that part first (its recipe writes it)")
+    try:
+        network.get_submodule(part).load_state_dict(load_file(file))
+    except (RuntimeError, AttributeError) as error:
+        raise TrainingError(f"{file} does not fit {part}: {str(error).splitlines()[-1].strip()}") from error
+
+
+def task(recipe: dict[str, Any]) -> UnifiedTask:
+    return UnifiedTask(recipe)
+
+
+def finish(task: UnifiedTask, result: Result, out: Path) -> None:
+    """The averaged model in its published layout, ready for `diptych.load(out / "model")`."""
+    network = result.module.get_submodule("network")
+    write_folder(task, network, out / "model")
+
+
+def write_folder(task: UnifiedTask, network: nn.Module, folder: Path, dtype: torch.dtype = torch.bfloat16) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in task.folder.iterdir():
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+    layout = task.family.layout(task.config)
+    network = network.to(dtype)
+    own = {tensor.data_ptr(): name for name, tensor in reversed(network.state_dict().items())}  # a tied head once
+    export(network, layout, layout.published(own.values()), folder)
+
+
+def facts(result: Result) -> Mapping[str, Any]:
+    """What a card says of the training."""
+    return json.loads(json.dumps({"steps": result.step, "seconds": round(result.seconds), "losses": result.losses}))
