@@ -76,13 +76,15 @@ def train(seconds: float, seed: int) -> Iterator[tuple[int, GlyphClassifier]]:
         step += 1
         average_into(average, net, min(AVERAGE, step / (step + 10)))
         if step % REPORT_EVERY == 0:
-            shares = "  ".join(
-                f"{name} {share:.3f}" for name, share in zip(("object", "color", "style"), right, strict=True)
-            )
-            print(f"step {step}  {elapsed:.0f} s  loss {float(loss):.3f}  {shares}", flush=True)
+            report(step, elapsed, float(loss.detach()), right)
         if step % SAVE_EVERY == 0:
             yield step, average
     yield step, average
+
+
+def report(step: int, elapsed: float, loss: float, right: list[float]) -> None:
+    shares = "  ".join(f"{name} {share:.3f}" for name, share in zip(("object", "color", "style"), right, strict=True))
+    print(f"step {step}  {elapsed:.0f} s  loss {loss:.3f}  {shares}", flush=True)
 
 
 def save(net: GlyphClassifier, path: Path, facts: dict[str, str]) -> None:

@@ -103,7 +103,7 @@ def judge_edit(seen: Seen, source: Scene, target: Scene, op: str) -> Verdict:
     """Every object of the target must be there, as it is and where it is, and nothing else.
 
     A new number of objects may stand anywhere. The style counts only if the edit was about it. Where the edit
-    paints an object, its own colours do not pass for the paint.
+    paints an object that was in its own colours, these do not pass for the paint: it must have changed.
     """
     reasons: list[str] = []
     if len(seen.objects) != len(target.objects):
@@ -115,7 +115,7 @@ def judge_edit(seen: Seen, source: Scene, target: Scene, op: str) -> Verdict:
     before = {(thing.id, thing.x, thing.y): thing.color for thing in source.objects}
 
     def right(thing: Thing, found: SeenObject) -> bool:
-        painted = before.get((thing.id, thing.x, thing.y), thing.color) != thing.color
+        painted = thing.color is not None and before.get((thing.id, thing.x, thing.y), thing.color) is None
         return (
             found.id == thing.id
             and (found.color == thing.color if painted else same_color(found, thing.color))
