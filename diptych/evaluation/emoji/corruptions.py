@@ -75,7 +75,8 @@ def shrink_and_grow(x: Tensor, factor: float) -> Tensor:
 def coarse_patches(x: Tensor, rng: Generator) -> Tensor:
     """What a small patch tokenizer leaves: each 8 x 8 patch keeps its low frequencies, slightly wrong.
 
-    The grid lies anywhere; seams between patches are partly smoothed, as a convolutional decoder does.
+    The falloff takes part of the mean too, so the coarsest pictures are up to a tenth darker. The grid lies
+    anywhere; seams between patches are partly smoothed, as a convolutional decoder does.
     """
     height, width = x.shape[2:]
     left, top = (int(torch.randint(BLOCK, (), generator=rng)) for _ in range(2))

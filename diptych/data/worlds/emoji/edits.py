@@ -168,7 +168,7 @@ def _free_places(source: Source) -> list[str]:
     used = {place_of(thing.x, thing.y) for thing in objects}
     if len(objects) > 1:
         return [corner for corner in CORNERS if corner not in used]
-    lone = objects[0]
+    lone = objects[source.index]
     return [name for name, (x, y) in PLACES.items() if max(abs(x - lone.x), abs(y - lone.y)) >= ROOM]
 
 
@@ -187,7 +187,8 @@ def recount(rng: Random, source: Source, count: int) -> Change:
 def move_object(rng: Random, sampler: Sampler, source: Source) -> Change | None:
     name = rng.choice([name for name in PLACES if name != source.mention.pos])
     x, y = PLACES[name] if source.tidy else (value + rng.randint(-JITTER, JITTER) for value in PLACES[name])
-    scene = replace(source.scene, objects=(replace(source.scene.objects[0], x=x, y=y),))
+    lone = source.scene.objects[source.index]
+    scene = replace(source.scene, objects=(replace(lone, x=x, y=y),))
     return Change(Graph((replace(source.mention, pos=name),)), scene, words=destination(name))
 
 
