@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,7 +33,8 @@ class Options:
     max_tokens: int = 512
 
     def __post_init__(self) -> None:
-        for name, least in (("guidance", 0.0), ("image_guidance", 0.0), ("temperature", 0.0), ("steps", 1), ("top_k", 1)):
+        least_values = {"guidance": 0.0, "image_guidance": 0.0, "temperature": 0.0, "steps": 1, "top_k": 1}
+        for name, least in least_values.items():
             value = getattr(self, name)
             if value is not None and not (least <= value < float("inf")):
                 raise InputError(f"{name} must be a number of at least {least}, not {value}")
@@ -100,6 +101,11 @@ class Family(ABC):
     @abstractmethod
     def recognises(cls, config: dict[str, Any]) -> bool:
         """Is this the config.json of one of ours?"""
+
+    @classmethod
+    def completed(cls, config: dict[str, Any], shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+        """The config, with what it leaves to the published tensors' names and shapes to say."""
+        return config
 
     @classmethod
     @abstractmethod

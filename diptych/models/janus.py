@@ -6,7 +6,6 @@ generation_inference.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -26,6 +25,7 @@ from diptych.models import layouts
 from diptych.models.family import Dialogue, Family, Options
 from diptych.models.network import Ids, Made, Network, Piece, Seen
 from diptych.models.ports import Codes, Words
+from diptych.models.registry import read_json
 from diptych.objectives.tokens import Token, argmax, sample
 from diptych.samplers.guidance import alone, cfg
 from diptych.samplers.schedules import raster
@@ -128,10 +128,17 @@ def vq16(params: dict[str, Any]) -> VisualTokenizer:
 class JanusDialogue(Dialogue):
     """The `deepseek` and `deepseek_old` templates; pictures as the official processor makes them."""
 
-    def __init__(self, folder: Path, config: dict[str, Any], network: JanusNetwork):
-        pictures = json.loads((folder / "preprocessor_config.json").read_text())
-        settings = json.loads((folder / "processor_config.json").read_text())
-        self.network, self.tokenizer = network, TextTokenizer(folder)
+    def __init__(
+        self,
+        folder: Path,
+        config: dict[str, Any],
+        network: JanusNetwork,
+        pictures: dict[str, Any],
+        settings: dict[str, Any],
+    ):
+        """folder: the tokenizer's; pictures, settings: preprocessor_config and processor_config in official terms."""
+        # every prompt begins with BOS, whatever a tokenizer config that was saved anew has lost
+        self.network, self.tokenizer = network, TextTokenizer(folder, {"add_bos_token": True})
         self.preprocess = janus_preprocess(
             pictures["image_size"], tuple(pictures["image_mean"]), tuple(pictures["image_std"]), pictures["min_size"]
         )
@@ -146,7 +153,8 @@ class JanusDialogue(Dialogue):
         self.stops, self.opening, self.closing = frozenset({self.eos, self.begin}), self.begin, (self.end,)
         self.can = frozenset(config.get("diptych", {}).get("can", ("chat", "generate")))
         self.defaults = config.get("diptych", {}).get("defaults", {})
-        side = config["vision_config"]["params"]["image_size"]
+        read, written = (config[f"{part}_config"]["params"].get("image_size") for part in ("vision", "gen_vision"))
+        side = written or read  # official configs know one size for both
         self.image_size = (side, side)
 
     def render(self, request: Request, said: Sequence[Piece] = (), branch: str = "full") -> list[Piece]:
@@ -177,7 +185,8 @@ class JanusDialogue(Dialogue):
         pieces: list[Piece] = []
         for kind, group in groupby(parts, key=type):
             if kind is str:
-                pieces.append(Ids(self.tokenizer.encode("".join(str(part) for part in group), frame=False, specials=False)))
+                text = "".join(str(part) for part in group)
+                pieces.append(Ids(self.tokenizer.encode(text, frame=False, specials=False)))
                 continue
             for part in group:
                 if isinstance(part, Image):
@@ -218,7 +227,8 @@ class JanusDialogue(Dialogue):
 
     def grid(self, options: Options) -> tuple[int, ...]:
         if options.size not in (None, self.image_size):
-            raise InputError(f"this model writes {self.image_size[1]}x{self.image_size[0]} pictures only; leave size out")
+            height, width = self.image_size
+            raise InputError(f"this model writes {width}x{height} pictures only; leave size out")
         factor = self.network.tokenizer.factor
         return self.image_size[0] // factor, self.image_size[1] // factor
 
@@ -302,4 +312,5 @@ class Janus(Family):
     @classmethod
     def dialogue(cls, folder: Path, config: dict[str, Any], network: Network) -> JanusDialogue:
         assert isinstance(network, JanusNetwork)
-        return JanusDialogue(folder, config, network)
+        pictures, settings = (read_json(folder / f"{name}_config.json") for name in ("preprocessor", "processor"))
+        return JanusDialogue(folder, config, network, pictures, settings)

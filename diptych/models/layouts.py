@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diptych.weights.layout import DROP, Layout, cut
+from diptych.weights.layout import DROP, Layout, cut, unsqueezed
 
 LLAMA = Layout(  # transformers' Llama, Qwen2, Qwen3: backbone/transformer.py
     {
@@ -26,7 +26,7 @@ LLAMA = Layout(  # transformers' Llama, Qwen2, Qwen3: backbone/transformer.py
 SIGLIP = Layout(  # transformers' SigLIP: encoders/vit.py
     {
         "embeddings.patch_embedding.*": "patch.*",
-        "embeddings.position_embedding.weight": "position",
+        "embeddings.position_embedding.weight": unsqueezed("position"),
         "encoder.layers.#.layer_norm1.*": "blocks.#.norm1.*",
         "encoder.layers.#.self_attn.q_proj.*": "blocks.#.q.*",
         "encoder.layers.#.self_attn.k_proj.*": "blocks.#.k.*",

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from diptych.errors import InputError, UnknownModelError
+from diptych.errors import InputError, UnknownModelError, WeightsError
 from diptych.models.model import Model
 from diptych.models.registry import FAMILIES, family, locate, read_config
 from diptych.weights.files import Checkpoint, load_into
@@ -25,10 +25,11 @@ def load(name: str | Path, device: str = "auto", dtype: str | torch.dtype = "aut
     folder = locate(name)
     config = read_config(folder)
     kind = _kind(folder, config)
-    where, precision = _device(device), _dtype(dtype, _device(device))
-    with torch.device("meta"):
-        network = kind.build(config)
+    where = _device(device)
+    precision = _dtype(dtype, where)
     checkpoint = Checkpoint(_files(folder, kind.weights))
+    config = kind.completed(config, checkpoint.shapes)
+    network = _built(kind, config, folder)
     load_into(network, kind.layout(config), checkpoint, device=where, dtype=precision)
     network.requires_grad_(False).eval()
     return Model(Path(name).name, network, kind.dialogue(folder, config, network), folder)
@@ -43,6 +44,16 @@ def _kind(folder: Path, config: dict[str, Any]) -> Any:
     raise UnknownModelError(
         f"{folder / 'config.json'} (model_type {config.get('model_type')!r}) is of no family known here; known: {known}"
     )
+
+
+def _built(kind: Any, config: dict[str, Any], folder: Path) -> Any:
+    """The network on the meta device: names and shapes, and no memory."""
+    try:
+        with torch.device("meta"):
+            return kind.build(config)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else f"describes no {kind.name} model ({error})"
+        raise WeightsError(f"{folder / 'config.json'} {reason}; take the file published with the weights") from error
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> Path | list[Path]:

@@ -10,7 +10,10 @@ from typing import Any
 
 from diptych.errors import UnknownModelError, WeightsError
 
-FAMILIES = {"janus": "diptych.models.janus:Janus"}
+FAMILIES = {
+    "janus": "diptych.models.janus:Janus",
+    "janus-transformers": "diptych.models.janus_converted:JanusConverted",
+}
 BUILTIN = Path(__file__).parents[1] / "builtin"
 
 
@@ -25,17 +28,26 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise UnknownModelError(f"{folder} holds no config.json; point to a model folder in its published layout")
+    return read_json(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of a model folder that holds one object. Raises WeightsError where it is missing or damaged."""
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file; the model needs it, download it from where the weights came from")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
         raise WeightsError(f"{path} is not valid JSON; download it again") from error
-    if not isinstance(config, dict):
+    if not isinstance(table, dict):
         raise WeightsError(f"{path} must hold a JSON object; download it again")
-    return config
+    return table
 
 
 def recognise(folder: Path | str) -> str | None:
     """The name of the family a folder's config.json belongs to, or None."""
+    if not (Path(folder) / "config.json").is_file():
+        return None
     config = read_config(Path(folder))
     return next((name for name in FAMILIES if family(name).recognises(config)), None)
 
