@@ -99,8 +99,8 @@ class Family(ABC):
 
     @classmethod
     @abstractmethod
-    def recognises(cls, config: dict[str, Any]) -> bool:
-        """Is this the config.json of one of ours?"""
+    def recognises(cls, config: dict[str, Any], folder: Path) -> bool:
+        """Is this the config.json, in this folder, of one of ours?"""
 
     @classmethod
     def completed(cls, config: dict[str, Any], shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:

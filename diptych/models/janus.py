@@ -274,8 +274,10 @@ class Janus(Family):
     name = "janus"
 
     @classmethod
-    def recognises(cls, config: dict[str, Any]) -> bool:
-        return config.get("model_type") == "multi_modality" and "gen_vision_config" in config
+    def recognises(cls, config: dict[str, Any], folder: Path) -> bool:
+        """FUDOKI publishes Janus' very config; it is told by the embedding tables beside it."""
+        ours = config.get("model_type") == "multi_modality" and "gen_vision_config" in config
+        return ours and not any(folder.glob("*_embedding.*"))
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> JanusNetwork:

@@ -142,7 +142,7 @@ class JanusConverted(Family):
     name = "janus-transformers"
 
     @classmethod
-    def recognises(cls, config: Table) -> bool:
+    def recognises(cls, config: Table, folder: Path) -> bool:
         return config.get("model_type") == "janus"
 
     @classmethod

@@ -38,7 +38,7 @@ def load(name: str | Path, device: str = "auto", dtype: str | torch.dtype = "aut
 def _kind(folder: Path, config: dict[str, Any]) -> Any:
     for name in FAMILIES:
         kind = family(name)
-        if kind.recognises(config):
+        if kind.recognises(config, folder):
             return kind
     known = ", ".join(FAMILIES)
     raise UnknownModelError(

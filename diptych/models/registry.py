@@ -49,7 +49,7 @@ def recognise(folder: Path | str) -> str | None:
     if not (Path(folder) / "config.json").is_file():
         return None
     config = read_config(Path(folder))
-    return next((name for name in FAMILIES if family(name).recognises(config)), None)
+    return next((name for name in FAMILIES if family(name).recognises(config, Path(folder))), None)
 
 
 def builtin() -> dict[str, Path]:

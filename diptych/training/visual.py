@@ -1,7 +1,7 @@
 """Train a VQ tokenizer of the VQ-16 shape on pictures of the emoji world.
 
-Pixels only: no discriminator and no perceptual network. The world's pictures are flat colours and crisp edges, which
-absolute, squared and edge differences hold better than at natural photographs.
+There is no discriminator: the world's pictures are flat colours and crisp edges, which absolute, squared and edge
+differences hold better than they hold photographs. What must be recognised, a frozen encoder can ask for.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image as Pillow
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diptych.data.worlds.emoji.mosaics import picture
@@ -25,11 +26,12 @@ from diptych.data.worlds.emoji.rules import BACKGROUNDS, STYLES
 from diptych.data.worlds.emoji.sampling import Sampler
 from diptych.data.worlds.emoji.scene import Scene
 from diptych.encoders.preprocess import to_uint8
+from diptych.encoders.vit import ViT, ViTConfig
 from diptych.errors import TrainingError
 from diptych.models.janus import vq16
 from diptych.models.layouts import LLAMAGEN_VQ
 from diptych.storage import replacing
-from diptych.tokenizers.codes import VisualTokenizer
+from diptych.tokenizers.codes import VQ, VisualTokenizer
 from diptych.training.loop import Result
 from diptych.training.settings import nearest
 from diptych.weights.layout import Layout
@@ -50,8 +52,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Losses:
-    """Weights of the pixel losses, and how the codebook is kept alive.
+    """Weights of the losses, and how the codebook is kept alive.
 
+    `absolute`, `squared`, `edges` compare pixels; `features` compares what the teacher sees (0 without a teacher);
+    `calm` draws places of one flat colour to one entry, so that empty canvas is written with one code per colour.
     For the first `continuous` steps nothing is quantised; then the codebook is filled with latents of one batch. Until
     step `restart_until` an entry that no place has chosen for `patience` steps becomes a latent of the current batch.
     """
@@ -59,6 +63,8 @@ class Losses:
     absolute: float = 1.0
     squared: float = 2.0
     edges: float = 0.5
+    features: float = 0.0
+    calm: float = 0.0
     quantiser: float = 1.0
     continuous: int = 200
     patience: int = 100
@@ -93,10 +99,15 @@ class VisualTask:
     data: Data
     weights: Losses
     steps: int
+    start: Path | None = None
+    teacher: nn.Module | None = None
     module: Learner = field(init=False)
 
     def __post_init__(self) -> None:
-        self.module = Learner(vq16(self.params))
+        tokenizer = vq16(self.params)
+        if self.start is not None:
+            tokenizer.load_state_dict(LLAMAGEN_VQ.under(PREFIX, "").read(load_file(self.start)))
+        self.module = Learner(tokenizer)
         self.sampler = Sampler("train")
 
     def batch(self, step: int) -> Pictures:
@@ -115,6 +126,10 @@ class VisualTask:
         found = tokenizer.quantiser.quantise(latent)
         rebuilt = tokenizer.rebuild(found.quant if quantised else found.z).float()
         losses = pixel_losses(rebuilt, pixels)
+        if self.teacher is not None:
+            losses["features"] = F.mse_loss(self.teacher(rebuilt).float(), self.teacher(pixels).float())
+        if quantised:
+            losses["calm"] = calm(found.z, batch.pixels, tokenizer.quantiser)
         loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
         if quantised:
             loss = loss + weights.quantiser * torch.stack([*found.losses.values()]).sum()
@@ -124,7 +139,7 @@ class VisualTask:
     @torch.no_grad()
     def revive(self, latent: Tensor, step: int) -> None:
         """Counts how long entries have been idle, and gives those that waited too long a new place."""
-        first, idle = step == self.weights.continuous, self.module.idle
+        first, idle = 0 < self.weights.continuous == step, self.module.idle
         found = self.module.tokenizer.quantiser.quantise(latent)
         idle += 1
         idle[found.codes.flatten()] = 0
@@ -147,15 +162,26 @@ class VisualTask:
 
 
 def task(recipe: dict[str, Any]) -> VisualTask:
-    """The task of a recipe: tables `model` (gen_vision_config.params of a Janus config), `data`, `losses`."""
+    """The task of a recipe: tables `model` (gen_vision_config.params of a Janus config), `data`, `losses`.
+
+    `start`: a `vq.safetensors` to go on from; `teacher`: the folder of a trained encoder for the loss `features`.
+    """
     if "model" not in recipe:
         raise TrainingError(
             "a recipe for a visual tokenizer needs a table [model], as gen_vision_config.params of Janus"
         )
-    data = read(Data, recipe.get("data", {}), "data")
-    return VisualTask(
-        recipe["model"], data, read(Losses, recipe.get("losses", {}), "losses"), recipe["training"]["steps"]
-    )
+    data, weights = read(Data, recipe.get("data", {}), "data"), read(Losses, recipe.get("losses", {}), "losses")
+    start = Path(recipe["start"]) if "start" in recipe else None
+    teacher = seen_by(Path(recipe["teacher"])) if "teacher" in recipe else None
+    return VisualTask(recipe["model"], data, weights, recipe["training"]["steps"], start, teacher)
+
+
+def seen_by(folder: Path) -> ViT:
+    """The frozen encoder that a training of kind "encoder" left in its folder."""
+    sizes = json.loads((folder / "recipe.json").read_text("utf-8"))["model"]
+    teacher = ViT(ViTConfig(**{**sizes, "stem": tuple(sizes.get("stem", ()))}))
+    teacher.load_state_dict(load_file(folder / "encoder.safetensors"))
+    return teacher.eval().requires_grad_(False)
 
 
 def read(kind: type, table: dict[str, Any], name: str) -> Any:
@@ -188,6 +214,25 @@ def pixel_losses(rebuilt: Tensor, pixels: Tensor) -> dict[str, Tensor]:
     error = rebuilt - pixels
     across, down = error.diff(dim=3).abs().mean(), error.diff(dim=2).abs().mean()
     return {"absolute": error.abs().mean(), "squared": error.square().mean(), "edges": across + down}
+
+
+def calm(z: Tensor, pixels: Tensor, quantiser: VQ) -> Tensor:
+    """How far places of one flat colour are from the entry nearest to their mean: 1 - cosine, mean over such places.
+
+    z Float[B, C, h, w] of unit length, pixels UInt8[B, 3, H, W].
+    """
+    side = pixels.shape[-1] // z.shape[-1]
+    blocks = F.pixel_unshuffle(pixels.float(), side).unflatten(1, (3, -1)).movedim((1, 2), (3, 4)).flatten(0, 2)
+    flat = (blocks.amax(2) == blocks.amin(2)).all(1)
+    if not flat.any():
+        return z.sum() * 0.0
+    places = z.movedim(1, -1).flatten(0, -2)[flat.to(z.device)]
+    _, color = blocks[flat, :, 0].unique(dim=0, return_inverse=True)
+    color = color.to(z.device)
+    with torch.no_grad():
+        sums = places.new_zeros(int(color.max()) + 1, places.shape[1]).index_add(0, color, places)
+        targets = quantiser.decode(quantiser.encode(sums[..., None, None]))[..., 0, 0]
+    return (1 - (places * targets[color]).sum(1)).mean()
 
 
 def spread(z: Tensor, codes: Tensor, count: int, seed: int) -> Tensor:

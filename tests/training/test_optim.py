@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from diptych.training.log import read
 from diptych.training.loop import Settings, train
 from diptych.training.optim import Ema, adamw, lr_at, resolved
 from tests.training.tiny import SETTINGS, TinyBatch, TinyModule, TinyTask
@@ -32,8 +33,6 @@ def test_time_budget_takes_over_where_it_is_ahead() -> None:
 
 
 def test_logged_rates_are_those_used(tmp_path: Path) -> None:
-    from diptych.training.log import read
-
     train(TinyTask(), dataclasses.replace(SETTINGS, log_every=1), tmp_path)
     logged = {line["step"]: line["lr"] for line in read(tmp_path) if "losses" in line}
     assert logged == {step + 1: lr_at(step, SETTINGS) for step in range(SETTINGS.steps)}
@@ -94,11 +93,13 @@ class Regression:
 
 @pytest.mark.parametrize("parts", [2, 4])
 def test_accumulated_batches_equal_one_large_batch(parts: int, tmp_path: Path) -> None:
-    settings = Settings(steps=10, lr=1e-2, warmup=2, precision="float32")
+    settings = Settings(steps=10, lr=1e-2, warmup=2, precision="float32", log_every=1)
     whole, split = Regression(1), Regression(parts)
     one = train(whole, settings, tmp_path / "one")
     many = train(split, dataclasses.replace(settings, accumulate=parts), tmp_path / "many")
     assert one.samples == many.samples
+    norms = [[line["grad_norm"] for line in read(tmp_path / name) if "losses" in line] for name in ("one", "many")]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)  # AdamW alone would not notice a factor
     for first, second in zip(whole.module.parameters(), split.module.parameters(), strict=True):
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
 
