@@ -45,7 +45,8 @@ class Canvas:
     value: codes Int[B, N], codes in depth Int[B, N, K], or latents Float[B, N, C];
     known: Bool[B, N], settled; rank: Float[B, N], slots are settled from high to low where the order is fixed;
     turn:  Bool[B, N], whose turn it is in this visit, where that is known beforehand;
-    grid:  the slots' shape, (N,) for text and (height, width) for images; done: Bool[B], rows that have ended.
+    grid:  the slots' shape, (N,) for text and (height, width) for images; done: Bool[B], rows that have ended;
+    noise: Float[B, N, C], what was mixed into the values for training.
     """
 
     value: Tensor
@@ -54,6 +55,7 @@ class Canvas:
     grid: tuple[int, ...]
     done: Tensor
     turn: Tensor | None = None
+    noise: Tensor | None = None
 
     @property
     def slots(self) -> int:

@@ -58,9 +58,9 @@ class Cache:
     def open_one(self) -> Tensor | None:
         """Room for one token a row that sees every kept key; returns which keys are padding, if any are."""
         self.reserve(1)
+        self.hidden[:, self.length] = False  # something tried and forgotten may have been padding here
         if not self.ragged:
             return None
-        self.hidden[:, self.length] = False
         return self.hidden[:, : self.length + 1]
 
     def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from diptych.attention import EVERYONE, KIN
 from diptych.backbone.cache import Cache
 from diptych.backbone.packing import Packed, Sample, Segment, Span, longest, pack
 from diptych.backbone.transformer import Backbone
+from diptych.errors import InputError
 
 
 class Context:
@@ -27,14 +28,18 @@ class Context:
         self._said: list[list[Sample]] = []  # each extension's rows, for when they must be said anew
         self._fixed: dict[tuple, Packed] = {}  # packings of visits of one shape
         self._rows = len(rows)
+        self._silent = set(range(self._rows))  # rows in which nothing has been said
         self.cache = self._new_cache(longest(rows) + room)
-        if longest(rows):
-            self.extend(rows)
+        self.extend(rows)
 
     def extend(self, rows: Sequence[Sample]) -> Tensor:
         """Say rows for good -> hidden states [R, n, D] of the new tokens, aligned to the right."""
-        self._said.append(list(rows))
         n = longest(rows)
+        if not n:
+            return self.backbone.embed.weight.new_zeros(self._rows, 0, self.backbone.config.width)
+        self._said.append(list(rows))
+        self._silent -= {r for r, row in enumerate(rows) if longest([row])}
+        self._fixed.clear()
         if not self.cached or any(s.span.look == "all" for row in rows for s in row):
             self.cached = False
             self.last_hidden = self.backbone(pack(self._whole()))[:, -n:]
@@ -42,13 +47,32 @@ class Context:
         if self.cache.length and any(s.span.audience == EVERYONE for row in rows for s in row):
             self.cache, rows = self._new_cache(self.cache.length + n), self._whole()
         packed = self._pack(rows)
-        self.last_hidden = self.backbone(packed, self.cache)[:, -n:]
+        self.last_hidden = self._lasting(self.backbone(packed, self.cache)[:, -n:], rows)
         self.cache.commit(packed)
         return self.last_hidden
 
+    def _lasting(self, hidden: Tensor, rows: Sequence[Sample]) -> Tensor:
+        """hidden [R, n, D], in which a row to which nothing was added still ends as it did before."""
+        same = [r for r, row in enumerate(rows) if not longest([row])]
+        if same and self.last_hidden is not None:
+            hidden = hidden.clone()
+            hidden[same, -1] = self.last_hidden[same, -1]
+        return hidden
+
+    def ending(self, n: int) -> Tensor:
+        """Hidden states of each row's last n tokens, [R, n, D]: what foretells the first slot of a lagging port.
+
+        Raises InputError where a row is empty: nothing foretells anything there.
+        """
+        if self._silent or self.last_hidden is None:
+            raise InputError(
+                "this writer goes on from the last token, but a row of the context is empty; say something"
+            )
+        return self.last_hidden[:, -n:]
+
     def probe(self, rows: Sequence[Sample]) -> Tensor:
         """What the backbone would answer, were this said -> [R, n, D], aligned to the right. Nothing is kept."""
-        if self.cached and not any(s.span.look == "all" for row in rows for s in row):
+        if self._passing([s.span for row in rows for s in row]):
             return self.backbone(self._pack(rows), self.cache)
         whole = [[*old, *new] for old, new in zip(self._whole(), rows, strict=True)]
         return self.backbone(pack(whole))[:, -longest(rows) :]
@@ -60,7 +84,7 @@ class Context:
         """
         if tokens.shape[1] == 1 and self.cached and self._plain(spans[0][1]):
             return self._visit_one(tokens, spans[0][1], keep)
-        if keep or not self.cached or any(span.look == "all" for _, span in spans):
+        if keep or not self._passing([span for _, span in spans]):
             rows = [_segments(row, spans) for row in tokens]
             return self.extend(rows) if keep else self.probe(rows)
         packed = self._fixed_packing(tokens, spans)
@@ -70,9 +94,15 @@ class Context:
         hidden = self.backbone.one(tokens, self.cache, span.expert)  # type: ignore[arg-type]
         if keep:
             self.last_hidden = hidden
+            self._silent.clear()
             self._said.append([[Segment(row, span)] for row in tokens])
             self.cache.commit_one(1 if span.advance is None else span.advance)
         return hidden
+
+    def _passing(self, spans: Sequence[Span]) -> bool:
+        """May these be tried over the cache? Not where what was said before would be other, had it seen them."""
+        heard = bool(self.cache.length) and any(span.audience == EVERYONE for span in spans)
+        return self.cached and not heard and all(span.look != "all" for span in spans)
 
     def _plain(self, span: Span) -> bool:
         """May a single token of this span take the fast path: everybody kept is visible to it, and it to the rest."""

@@ -170,10 +170,15 @@ def _cheapest(
     """A lowering equal to the dense rule for this batch, or None."""
     if not single:
         return None
-    if base == 0 and not (ragged and left) and all(s.look == "causal" and s.audience == LATER for r in spans for s in r):
+    if (
+        base == 0
+        and not (ragged and left)
+        and all(s.look == "causal" and s.audience == LATER for r in spans for s in r)
+    ):
         return CAUSAL
     one_span = all(len(row) == 1 for row in spans)
     sees_all = one_span and (width == 1 or all(row[0].look != "causal" for row in spans))
+    sees_all = sees_all or all(s.look == "all" and s.audience != KIN for row in spans for s in row)
     return OPEN if clean and not ragged and sees_all else None
 
 

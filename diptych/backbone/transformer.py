@@ -106,7 +106,11 @@ class Block(nn.Module):
         def norm(size: int) -> nn.Module:
             return _copies(lambda: NORMS[c.norm](size, eps=c.eps), c.experts)
 
-        self.q, self.k, self.v = linear(width, inner, qkv_bias), linear(width, kv, qkv_bias), linear(width, kv, qkv_bias)
+        self.q, self.k, self.v = (
+            linear(width, inner, qkv_bias),
+            linear(width, kv, qkv_bias),
+            linear(width, kv, qkv_bias),
+        )
         self.out = linear(inner, width, bias)
         self.gate = linear(width, c.hidden, bias) if c.mlp == "silu-gated" else None
         self.up, self.down = linear(width, c.hidden, bias), linear(c.hidden, width, bias)
@@ -144,7 +148,9 @@ class Block(nn.Module):
             k, v = cache.write(layer, k, v)
         return self.finish(x, y, attend(q, k, v, lowering), route)
 
-    def one(self, x: Tensor, turn: tuple[Tensor, Tensor], route: Route, hidden: Tensor | None, cache: Cache, layer: int):
+    def one(
+        self, x: Tensor, turn: tuple[Tensor, Tensor], route: Route, hidden: Tensor | None, cache: Cache, layer: int
+    ):
         """`forward` for one token a row, of which every kept key is visible."""
         y = self.norm_attn(x, route)
         q, k, v = self.project(y, turn, route)
@@ -180,7 +186,7 @@ class Backbone(nn.Module):
         return self.norm(x, packed.route)
 
     def one(self, x: Tensor, cache: Cache, expert: int = 0) -> Tensor:
-        """The fast path: one token a row, x [B, 1, D], that sees every kept key. No packing, no masks. Not committed."""
+        """The fast path: one token a row, x [B, 1, D], that sees every kept key. No packing, no mask. Not committed."""
         hidden = cache.open_one()
         turn = self.turn(cache.next_position[:, None])
         for layer, block in enumerate(self.blocks):

@@ -33,14 +33,16 @@ class Flow:
         noise = draws.normal(rows, *target.shape[1:]).to(target)
         share = (1 - time if self.ascending else time).view(-1, 1, 1).to(target.dtype)
         canvas = whole((1 - share) * target + share * noise, grid)
-        self._velocity = target - noise if self.ascending else noise - target
+        canvas.noise = noise
         return canvas, Step(time=time)
 
     def learned(self, canvas: Canvas) -> Tensor | None:
         return None
 
     def loss(self, condition: Tensor, target: Tensor, canvas: Canvas, step: Step) -> Tensor:
-        return F.mse_loss(condition.float(), self._velocity.float())
+        assert canvas.noise is not None
+        velocity = target - canvas.noise if self.ascending else canvas.noise - target
+        return F.mse_loss(condition.float(), velocity.float())
 
 
 def waves(time: Tensor, width: int, longest: float = 1e4) -> Tensor:

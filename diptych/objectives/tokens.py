@@ -139,16 +139,20 @@ class Masked(Token):
         self.sure, self.reopens = sure, reopens
 
     def draw(self, parts: Tensor, canvas: Canvas, step: Step, guide: Guide, draws: Draws) -> Drawn:
-        logits = guide(parts, canvas, step)
+        logits = guide(parts, canvas, step).float()
         codes = self.pick(logits, draws)
-        return Drawn(codes, self.sure(logits, codes, step, draws), None if self.reopens is None else codes == self.reopens)
+        return Drawn(
+            codes, self.sure(logits, codes, step, draws), None if self.reopens is None else codes == self.reopens
+        )
 
     def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]:
-        """Hide exactly round(N cos(pi u / 2)) slots, at least one (MaskGIT, as published)."""
+        """Hide exactly round(N cos(pi u / 2)) slots, at least one (MaskGIT, as published). N does not count padding,
+        slots below 0 at the end."""
         rows, slots = range(len(target)), target.shape[1]
+        padding = (target < 0).cpu()
         share = torch.cos(draws.uniform(rows, 1) * math.pi / 2)
-        hidden = (slots * share).round().clamp(min=1)
-        known = draws.uniform(rows, slots).argsort(-1) >= hidden
+        hidden = ((~padding).sum(1, keepdim=True) * share).round().clamp(min=1)
+        known = draws.uniform(rows, slots).masked_fill(padding, float("inf")).argsort(-1) >= hidden
         canvas = whole(target, grid)
         canvas.known = known.to(target.device)
         return canvas, Step()

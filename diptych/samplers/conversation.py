@@ -18,12 +18,17 @@ Progress = Callable[[int, int], None]
 
 @torch.inference_mode()
 def draw(
-    context: Context, writer: Writer, grid: tuple[int, ...], branches: int, draws: Draws, progress: Progress | None = None
+    context: Context,
+    writer: Writer,
+    grid: tuple[int, ...],
+    branches: int,
+    draws: Draws,
+    progress: Progress | None = None,
 ) -> Canvas:
     """Fill one image canvas a sample; rows of the context are [branch, sample]."""
     device = context.backbone.embed.weight.device
-    canvas = blank(writer, len(draws.generators), grid, draws, device)
-    for step, canvas in visits(context, writer, canvas, branches, draws):
+    canvas = start = blank(writer, len(draws.generators), grid, draws, device)
+    for step, canvas in visits(context, writer, start, branches, draws):
         if progress is not None:
             progress(step.index + 1, canvas.slots)
     return canvas
@@ -33,8 +38,8 @@ def draw(
 def write(context: Context, writer: Writer, length: int, draws: Draws) -> Iterator[tuple[int, Canvas]]:
     """Fill one text canvas a sample -> (slots written so far, canvas) after each visit."""
     device = context.backbone.embed.weight.device
-    canvas = blank(writer, len(draws.generators), (length,), draws, device)
-    for step, canvas in visits(context, writer, canvas, 1, draws):
+    start = blank(writer, len(draws.generators), (length,), draws, device)
+    for step, canvas in visits(context, writer, start, 1, draws):
         yield step.index + 1, canvas
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,9 +16,7 @@ from diptych.canvas import Canvas, Drawn, Draws, Step, Writer
 
 def blank(writer: Writer, batch: int, grid: tuple[int, ...], draws: Draws, device: torch.device | str) -> Canvas:
     """An empty canvas of `grid` slots for each of `batch` samples."""
-    slots = 1
-    for size in grid:
-        slots *= size
+    slots = math.prod(grid)
     if writer.order == "random":
         rank = draws.uniform(range(batch), slots)
     else:
@@ -69,17 +68,19 @@ def surest(canvas: Canvas, score: Tensor, step: Step) -> Tensor:
     return places(score.masked_fill(canvas.known, float("-inf")), torch.zeros_like(canvas.known)) < take
 
 
-def visits(context: Context, writer: Writer, canvas: Canvas, branches: int, draws: Draws) -> Iterator[tuple[Step, Canvas]]:
-    """Fill one canvas, visit by visit; rows of the context are [branch, sample]. Ends early when every row has ended."""
+def visits(
+    context: Context, writer: Writer, canvas: Canvas, branches: int, draws: Draws
+) -> Iterator[tuple[Step, Canvas]]:
+    """Fill one canvas, visit by visit; rows of the context are [branch, sample]. Ends early when every row has."""
     port, batch = writer.port, len(canvas.known)
     place = None if writer.order == "surest" else places(canvas.rank, canvas.known)
     for step in writer.schedule(canvas):
-        if place is not None and writer.order == "random":
+        if place is not None:
             canvas = replace(canvas, turn=taken(place, step) & ~canvas.known)
         hidden, memo = look(context, writer, canvas, step, branches)
         parts = port.head(hidden, memo).unflatten(0, (branches, batch))
         drawn = writer.objective.draw(parts, canvas, step, writer.guide, draws)
-        canvas = settle(_with_turn(canvas, place, drawn, step), drawn, step)
+        canvas = settle(canvas, drawn, step)
         if writer.stop is not None:
             canvas = replace(canvas, done=canvas.done | writer.stop(canvas, step))
         yield step, canvas
@@ -90,28 +91,7 @@ def visits(context: Context, writer: Writer, canvas: Canvas, branches: int, draw
 def look(context: Context, writer: Writer, canvas: Canvas, step: Step, branches: int) -> tuple[Tensor, object]:
     """Show the backbone the canvas -> hidden states [G * B, n, D], and the port's memo for each branch."""
     tokens, memo = writer.port.embed(canvas, step)
+    memo = tree_map_only(Tensor, lambda m: m.repeat(branches, *[1] * (m.ndim - 1)), memo)
     if not tokens.shape[1]:
-        assert context.last_hidden is not None
-        return context.last_hidden[:, -writer.port.lag :], memo
-    hidden = context.visit(tokens.repeat(branches, 1, 1), writer.port.spans(tokens.shape[1]), step.keep)
-    return hidden, tree_map_only(Tensor, lambda m: m.repeat(branches, *[1] * (m.ndim - 1)), memo)
-
-
-def _with_turn(canvas: Canvas, place: Tensor | None, drawn: Drawn, step: Step) -> Canvas:
-    """In raster order a port that answers for every slot needs the turn as well."""
-    if place is None or canvas.turn is not None or drawn.score is None or drawn.values.shape[1] < canvas.slots:
-        return canvas
-    return replace(canvas, turn=taken(place, step) & ~canvas.known)
-
-
-@torch.no_grad()
-def fill(context: Context, writer: Writer, canvas: Canvas, branches: int, draws: Draws, progress=None) -> Canvas:
-    """Drain `visits`. progress(done, total slots) is called after each."""
-    for step, canvas in visits(context, writer, canvas, branches, draws):
-        if progress is not None:
-            progress(int(canvas.known[0].sum()) if drains(step) else step.index + 1, canvas.slots)
-    return canvas
-
-
-def drains(step: Step) -> bool:
-    return step.time == 0.0 and step.next == 0.0
+        return context.ending(writer.port.lag), memo
+    return context.visit(tokens.repeat(branches, 1, 1), writer.port.spans(tokens.shape[1]), step.keep), memo

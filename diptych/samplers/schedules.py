@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diptych.canvas import Canvas, Schedule, Step
+from diptych.errors import InputError
 
 
 def raster(canvas: Canvas) -> Iterator[Step]:
@@ -47,6 +48,11 @@ def blocks(size: int, visits: int) -> Schedule:
 
     def schedule(canvas: Canvas) -> Iterator[Step]:
         count = canvas.slots // size
+        if count * size != canvas.slots or visits % count or visits < count:
+            raise InputError(
+                f"{canvas.slots} slots in blocks of {size} want a length that is a multiple of {size} and a number of "
+                f"steps that is a multiple of the number of blocks; here it is {visits}"
+            )
         each, done = visits // count, 0
         for block in range(count):
             for i in range(each):
@@ -60,6 +66,8 @@ def scales(sizes: Sequence[int]) -> Schedule:
     """One whole scale a visit (VAR, VARGPT): sizes are the sides of square scales."""
 
     def schedule(canvas: Canvas) -> Iterator[Step]:
+        if sum(side * side for side in sizes) != canvas.slots:
+            raise InputError(f"scales of {list(sizes)} do not fill a canvas of {canvas.slots} slots")
         end = 0
         for i, side in enumerate(sizes):
             begin, end = end, end + side * side

@@ -7,6 +7,7 @@ learned. Nothing is scattered over placeholder ids and nothing is shifted: a por
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from diptych.backbone.packing import Packed, Segment, pack, pack_samples
 from diptych.canvas import Canvas, Draws, Step, Writer
+from diptych.errors import TrainingError
 from diptych.models.network import Network, Piece
 
 IGNORED = -100  # a slot that is not learned
@@ -33,9 +35,12 @@ class Learn(NamedTuple):
 Row = Sequence[Piece | Learn]
 
 
+Key = tuple[str, tuple[int, ...] | None]  # a writer's name, and a grid
+
+
 @dataclass
 class _Group:
-    """All spans of one writer in a batch, as one canvas [n, N, ...] padded with IGNORED."""
+    """All spans of one writer and one grid in a batch, as one canvas [n, N, ...]; texts are padded with IGNORED."""
 
     writer: Writer
     target: Tensor
@@ -49,9 +54,11 @@ class _Group:
 def losses(
     network: Network, writers: Mapping[str, Writer], rows: Sequence[Row], draws: Draws, width: int | None = None
 ) -> dict[str, Tensor]:
-    """The mean loss of each writer over the slots it learns. One draw a learned span, in order.
+    """The mean loss of each writer over the slots it learns. The spans of one writer and grid take one generator of
+    `draws` each, in order.
 
     width: several samples are packed into rows of about so many tokens; None: one sample a row.
+    Raises TrainingError for a span that does not fit its grid, or that nothing foretells.
     """
     groups = _groups(network, writers, rows, draws)
     samples = _embedded(network, groups, rows)
@@ -59,49 +66,73 @@ def losses(
     packed = pack_samples([[samples[i] for i in row] for row in bins]) if width else pack(samples, left=False)
     hidden = network.backbone(packed)
     begins = _begins(packed, bins, samples)
-    places = _places(rows, begins)
-    return {name: _loss(group, hidden, places[name]) for name, group in groups.items()}
+    places = _places(groups, rows, begins)
+    return _means({key: _loss(group, hidden, places[key]) for key, group in groups.items()})
 
 
-def _groups(network: Network, writers: Mapping[str, Writer], rows: Sequence[Row], draws: Draws) -> dict[str, _Group]:
-    found: dict[str, list[Learn]] = {}
+def _means(found: dict[Key, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """(loss, learned slots) of each group -> the mean of each writer."""
+    shares: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    for (name, _), share in found.items():
+        shares.setdefault(name, []).append(share)
+    return {
+        name: own[0][0] if len(own) == 1 else sum(loss * n for loss, n in own) / sum(n for _, n in own)  # type: ignore
+        for name, own in shares.items()
+    }
+
+
+def _groups(network: Network, writers: Mapping[str, Writer], rows: Sequence[Row], draws: Draws) -> dict[Key, _Group]:
+    found: dict[Key, list[Learn]] = {}
     for row in rows:
         for piece in row:
             if isinstance(piece, Learn):
-                found.setdefault(piece.writer, []).append(piece)
-    return {name: _group(writers[name], spans, network.device, draws) for name, spans in found.items()}
+                found.setdefault((piece.writer, piece.grid), []).append(piece)
+    return {key: _group(writers[key[0]], spans, network.device, draws) for key, spans in found.items()}
 
 
 def _group(writer: Writer, spans: list[Learn], device: torch.device, draws: Draws) -> _Group:
     sizes = [len(span.target) for span in spans]
-    longest = max(sizes)
+    longest, grid = max(sizes), spans[0].grid
+    if grid is not None and {math.prod(grid)} != set(sizes):
+        raise TrainingError(
+            f"spans of {sorted(set(sizes))} slots cannot lie on a grid of {grid}; state each span's own grid"
+        )
     padded = [
         F.pad(s.target, (*[0, 0] * (s.target.ndim - 1), 0, longest - n), value=IGNORED)
         for s, n in zip(spans, sizes, strict=True)
     ]
     target = torch.stack(padded).to(device)
-    canvas, step = writer.objective.corrupt(target, spans[0].grid or (longest,), draws)
+    canvas, step = writer.objective.corrupt(target, grid or (longest,), draws)
     tokens, memo = writer.port.embed(canvas, step)
-    extra = tokens.shape[1] - longest  # marks around the slots
-    own = [t[: n + extra] for t, n in zip(tokens, sizes, strict=True)]
+    padded_tokens = tokens.shape[1] == longest and not target.is_floating_point()
+    if min(sizes) < longest and not padded_tokens:
+        raise TrainingError(
+            "spans of different lengths are padded only where a token is a code; state each span's grid"
+        )
+    own = [t[: n if n < longest else None] for t, n in zip(tokens, sizes, strict=True)]
     return _Group(writer, target, canvas, step, memo, own, sizes)
 
 
-def _embedded(network: Network, groups: dict[str, _Group], rows: Sequence[Row]) -> list[list[Segment]]:
+def _embedded(network: Network, groups: dict[Key, _Group], rows: Sequence[Row]) -> list[list[Segment]]:
     """Every row as segments, learned spans among them."""
     plain = iter(network.read([[p for p in row if not isinstance(p, Learn)] for row in rows]))
-    learned = {name: iter(group.tokens) for name, group in groups.items()}
+    learned = {key: iter(group.tokens) for key, group in groups.items()}
     samples = []
     for row in rows:
         given, sample = iter(next(plain)), list[Segment]()
         for piece in row:
-            if isinstance(piece, Learn):
-                tokens, port = next(learned[piece.writer]), groups[piece.writer].writer.port
-                sizes = port.spans(len(tokens))
-                parts = tokens.split([n for n, _ in sizes])
-                sample += [Segment(part, span) for part, (_, span) in zip(parts, sizes, strict=True)]
-            else:
+            if not isinstance(piece, Learn):
                 sample.append(next(given))
+                continue
+            key = (piece.writer, piece.grid)
+            tokens, port = next(learned[key]), groups[key].writer.port
+            if port.lag > sum(len(s.x) for s in sample):
+                raise TrainingError(
+                    f"what {piece.writer} writes is foretold by the token before it; here nothing precedes it"
+                )
+            spans = port.spans(len(tokens))
+            parts = tokens.split([n for n, _ in spans])
+            sample += [Segment(part, span) for part, (_, span) in zip(parts, spans, strict=True)]
         samples.append(sample)
     return samples
 
@@ -134,20 +165,28 @@ def _begins(packed: Packed, bins: list[list[int]], samples: list[list[Segment]])
     return begins
 
 
-def _places(rows: Sequence[Row], begins: list[tuple[int, list[int]]]) -> dict[str, list[tuple[int, int]]]:
-    """For each writer: (row, column) at which each of its spans begins, in order."""
-    places: dict[str, list[tuple[int, int]]] = {}
+def _places(
+    groups: dict[Key, _Group], rows: Sequence[Row], begins: list[tuple[int, list[int]]]
+) -> dict[Key, list[tuple[int, int]]]:
+    """For each group: (row, column) at which each of its spans begins, in order."""
+    places: dict[Key, list[tuple[int, int]]] = {key: [] for key in groups}
+    tokens = {key: iter(group.tokens) for key, group in groups.items()}
     for row, (r, starts) in zip(rows, begins, strict=True):
         columns = iter(starts)
         for piece in row:
             column = next(columns)
             if isinstance(piece, Learn):
-                places.setdefault(piece.writer, []).append((r, column))
+                key = (piece.writer, piece.grid)
+                places[key].append((r, column))
+                for _ in groups[key].writer.port.spans(len(next(tokens[key])))[1:]:
+                    next(columns)
     return places
 
 
-def _loss(group: _Group, hidden: Tensor, places: list[tuple[int, int]]) -> Tensor:
-    """Gather what foretells each span's slots, run the head where something is learned, and compare."""
+def _loss(group: _Group, hidden: Tensor, places: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
+    """Gather what foretells each span's slots, run the head where something is learned, and compare.
+
+    -> the mean loss, and over how many slots."""
     port = group.writer.port
     length = max(len(t) for t in group.tokens)
     row = torch.tensor([r for r, _ in places], device=hidden.device)[:, None]
@@ -155,4 +194,5 @@ def _loss(group: _Group, hidden: Tensor, places: list[tuple[int, int]]) -> Tenso
     index = (column + torch.arange(length, device=hidden.device)).clamp(max=hidden.shape[1] - 1)
     where = group.writer.objective.learned(group.canvas)
     condition = port.head(hidden[row, index], group.memo, where)
-    return group.writer.objective.loss(condition, group.target, group.canvas, group.step)
+    loss = group.writer.objective.loss(condition, group.target, group.canvas, group.step)
+    return loss, torch.ones_like(group.canvas.known).sum() if where is None else where.sum()

@@ -17,7 +17,7 @@ from diptych.objectives.features import Features
 from diptych.objectives.flow import Flow
 from diptych.objectives.tokens import InDepth, Masked, Token, gumbel64, sample, surest64
 from diptych.samplers.guidance import alone, cfg, cfg_text_image
-from diptych.samplers.loop import blank, fill
+from diptych.samplers.loop import blank, visits
 from diptych.samplers.schedules import blocks, euler, once, raster, reveal, scales
 from tests.engine.ports import DepthCodes, Latents, Mar, MaskedCodes, NextLatent, Queries, Scales, UViT
 
@@ -172,9 +172,8 @@ class Uncached:
 
     def __init__(self, backbone: Backbone, rows: Sequence[Sample]):
         self.backbone, self.said, self.last_hidden = backbone, [list(row) for row in rows], None
-        self.seen: list[Tensor] = []
         if any(self.said):
-            self.last_hidden = self.forward([[] for _ in rows], False)
+            self.forward([[] for _ in rows], True)
 
     def forward(self, rows: Sequence[Sample], keep: bool) -> Tensor:
         whole = [[*old, *new] for old, new in zip(self.said, rows, strict=True)]
@@ -184,6 +183,10 @@ class Uncached:
         if keep:
             self.said, self.last_hidden = whole, hidden
         return hidden
+
+    def ending(self, n: int) -> Tensor:
+        assert self.last_hidden is not None
+        return self.last_hidden[:, -n:]
 
     def visit(self, tokens: Tensor, spans: Sequence[tuple[int, Span]], keep: bool) -> Tensor:
         sizes = [n for n, _ in spans]
@@ -196,7 +199,9 @@ def written(made: Tiny, prompts: Sequence[Sequence[int]], seeds: Sequence[int], 
     """Fill one canvas a prompt."""
     draws = Draws(seeds)
     canvas = blank(made.writer, len(prompts), made.form.grid, draws, "cpu")
-    return fill(context(made.network.backbone, made.rows(prompts)), made.writer, canvas, made.form.branches, draws)
+    said = context(made.network.backbone, made.rows(prompts))
+    *_, (_, canvas) = visits(said, made.writer, canvas, made.form.branches, draws)
+    return canvas
 
 
 def target(made: Tiny, batch: int, seed: int = 1) -> Tensor:

@@ -1,4 +1,4 @@
-"""Small doors between canvas and backbone, one for each published way of writing; sizes are toys, mechanisms are not."""
+"""Small doors between canvas and backbone, one for each published way of writing: toys in size alone."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -125,7 +125,11 @@ class UViT(Port):
 
     def __init__(self, width: int, channels: int):
         super().__init__()
-        self.into, self.time, self.out = nn.Linear(2 * channels, width), nn.Linear(1, width), nn.Linear(2 * width, 2 * channels)
+        self.into, self.time, self.out = (
+            nn.Linear(2 * channels, width),
+            nn.Linear(1, width),
+            nn.Linear(2 * width, 2 * channels),
+        )
 
     def embed(self, canvas: Canvas, step: Step) -> tuple[Tensor, Any]:
         features = self.into(canvas.value.flatten(1).unflatten(1, (canvas.slots // 2, -1)))
