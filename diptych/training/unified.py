@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from diptych.canvas import Draws, Writer
-from diptych.errors import TrainingError
+from diptych.errors import TrainingError, WeightsError
 from diptych.models.family import Dialogue, Options
 from diptych.models.network import Network
 from diptych.models.registry import family, read_config, recognise
@@ -28,6 +28,7 @@ from diptych.training.conversations import Conversations
 from diptych.training.loop import Result
 from diptych.training.recipes import fields
 from diptych.weights.files import export
+from diptych.weights.layout import Layout
 
 SCALE = 0.02  # of fresh weights; residual outputs are narrowed by depth (GPT-2)
 
@@ -65,7 +66,7 @@ class UnifiedTask:
         self.family, self.folder = family(name), folder
         network = initialised(self.family.build(self.config), recipe["model"].get("seed", 0))
         for part, file in recipe.get("parts", {}).items():
-            load_part(network, part, Path(file))
+            load_part(network, self.family.layout(self.config), part, Path(file))
         self.dialogue = self.family.dialogue(folder, self.config, network)
         self.module = Trained(network, self.dialogue)
         for part in recipe["model"].get("frozen", ()):
@@ -105,13 +106,19 @@ def initialised(network: Network, seed: int) -> Network:
     return network
 
 
-def load_part(network: Network, part: str, file: Path) -> None:
-    """Fill a submodule from a file of our own tensor names. TrainingError if it is missing or does not fit."""
+def load_part(network: Network, layout: Layout, part: str, file: Path) -> None:
+    """Fill a submodule from a file of its tensors, under our own names or under published ones.
+
+    Raises TrainingError if the file is missing or does not fit.
+    """
     if not file.is_file():
         raise TrainingError(f"{file} is missing; train that part first (its recipe writes it)")
+    tensors, module = load_file(file), network.get_submodule(part)
     try:
-        network.get_submodule(part).load_state_dict(load_file(file))
-    except (RuntimeError, AttributeError) as error:
+        if not tensors.keys() & module.state_dict().keys():
+            tensors = {name.removeprefix(part + "."): tensor for name, tensor in layout.read(tensors).items()}
+        module.load_state_dict(tensors)
+    except (RuntimeError, WeightsError) as error:
         raise TrainingError(f"{file} does not fit {part}: {str(error).splitlines()[-1].strip()}") from error
 
 
