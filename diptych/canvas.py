@@ -46,7 +46,7 @@ class Canvas:
     known: Bool[B, N], settled; rank: Float[B, N], slots are settled from high to low where the order is fixed;
     turn:  Bool[B, N], whose turn it is in this visit, where that is known beforehand;
     grid:  the slots' shape, (N,) for text and (height, width) for images; done: Bool[B], rows that have ended;
-    noise: Float[B, N, C], what was mixed into the values for training.
+    memo:  what an objective's `corrupt` hands to its `loss` (the noise that was mixed in).
     """
 
     value: Tensor
@@ -55,7 +55,7 @@ class Canvas:
     grid: tuple[int, ...]
     done: Tensor
     turn: Tensor | None = None
-    noise: Tensor | None = None
+    memo: Any = None
 
     @property
     def slots(self) -> int:
@@ -70,6 +70,12 @@ class Draws:
 
     def __init__(self, seeds: Sequence[int]):
         self.generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+    def only(self, samples: Sequence[int]) -> Draws:
+        """The generators of these samples, as samples 0, 1, ... of their own."""
+        own = Draws(())
+        own.generators = [self.generators[i] for i in samples]
+        return own
 
     def uniform(self, rows: Sequence[int], *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """In [0, 1), [len(rows), *shape], on the CPU."""

@@ -47,9 +47,10 @@ class Context:
         if self.cache.length and any(s.span.audience == EVERYONE for row in rows for s in row):
             self.cache, rows = self._new_cache(self.cache.length + n), self._whole()
         packed = self._pack(rows)
-        self.last_hidden = self._lasting(self.backbone(packed, self.cache)[:, -n:], rows)
+        hidden = self._lasting(self.backbone(packed, self.cache)[:, -n:], rows)
         self.cache.commit(packed)
-        return self.last_hidden
+        self.last_hidden = hidden
+        return hidden
 
     def _lasting(self, hidden: Tensor, rows: Sequence[Sample]) -> Tensor:
         """hidden [R, n, D], in which a row to which nothing was added still ends as it did before."""

@@ -45,7 +45,7 @@ class Denoised:
     def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]:
         """In raster order everything is learned; else a share in [0.7, 1] of the slots is hidden (MAR)."""
         canvas, rows = whole(target, grid), range(len(target))
-        self._draws = draws
+        canvas.memo = draws
         if self.order == "random":
             share = 0.7 + 0.3 * draws.uniform(rows, 1)
             hidden = (canvas.slots * share).ceil()
@@ -58,4 +58,4 @@ class Denoised:
     def loss(self, condition: Tensor, target: Tensor, canvas: Canvas, step: Step) -> Tensor:
         where = self.learned(canvas)
         assert where is not None
-        return self.denoiser.loss(target[where], condition, where.nonzero()[:, 0].tolist(), self._draws)
+        return self.denoiser.loss(target[where], condition, where.nonzero()[:, 0].tolist(), canvas.memo)

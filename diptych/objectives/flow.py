@@ -33,15 +33,14 @@ class Flow:
         noise = draws.normal(rows, *target.shape[1:]).to(target)
         share = (1 - time if self.ascending else time).view(-1, 1, 1).to(target.dtype)
         canvas = whole((1 - share) * target + share * noise, grid)
-        canvas.noise = noise
+        canvas.memo = noise
         return canvas, Step(time=time)
 
     def learned(self, canvas: Canvas) -> Tensor | None:
         return None
 
     def loss(self, condition: Tensor, target: Tensor, canvas: Canvas, step: Step) -> Tensor:
-        assert canvas.noise is not None
-        velocity = target - canvas.noise if self.ascending else canvas.noise - target
+        velocity = target - canvas.memo if self.ascending else canvas.memo - target
         return F.mse_loss(condition.float(), velocity.float())
 
 

@@ -54,8 +54,8 @@ class _Group:
 def losses(
     network: Network, writers: Mapping[str, Writer], rows: Sequence[Row], draws: Draws, width: int | None = None
 ) -> dict[str, Tensor]:
-    """The mean loss of each writer over the slots it learns. The spans of one writer and grid take one generator of
-    `draws` each, in order.
+    """The mean loss of each writer over the slots it learns. `draws` has a generator for each span to be learned, in
+    order.
 
     width: several samples are packed into rows of about so many tokens; None: one sample a row.
     Raises TrainingError for a span that does not fit its grid, or that nothing foretells.
@@ -82,12 +82,14 @@ def _means(found: dict[Key, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
 
 
 def _groups(network: Network, writers: Mapping[str, Writer], rows: Sequence[Row], draws: Draws) -> dict[Key, _Group]:
-    found: dict[Key, list[Learn]] = {}
-    for row in rows:
-        for piece in row:
-            if isinstance(piece, Learn):
-                found.setdefault((piece.writer, piece.grid), []).append(piece)
-    return {key: _group(writers[key[0]], spans, network.device, draws) for key, spans in found.items()}
+    found: dict[Key, list[int]] = {}
+    learned = [piece for row in rows for piece in row if isinstance(piece, Learn)]
+    for i, piece in enumerate(learned):
+        found.setdefault((piece.writer, piece.grid), []).append(i)
+    return {
+        key: _group(writers[key[0]], [learned[i] for i in own], network.device, draws.only(own))
+        for key, own in found.items()
+    }
 
 
 def _group(writer: Writer, spans: list[Learn], device: torch.device, draws: Draws) -> _Group:

@@ -54,7 +54,7 @@ def trained(tiny: Tiny, width: int | None) -> dict[str, torch.Tensor]:
         for n, (prompt, picture) in enumerate(zip(PROMPTS, pictures, strict=True), 1)
     ]
     writers = {"picture": tiny.writer, "text": text}
-    return losses(tiny.network, writers, rows, Draws(range(2 * len(rows))), width)
+    return losses(tiny.network, writers, rows, Draws(range(3 * len(rows))), width)
 
 
 @pytest.mark.parametrize("name", FORMS)

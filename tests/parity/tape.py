@@ -15,6 +15,9 @@ class Tape(Draws):
         super().__init__([])
         self.kinds = {kind: iter(draws) for kind, draws in kinds.items()}
 
+    def only(self, samples: Sequence[int]) -> Draws:
+        return self
+
     def uniform(self, rows: Sequence[int], *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return self._next("uniform", rows, shape, dtype)
 
