@@ -64,19 +64,26 @@ def _files(folder: Path, patterns: tuple[str, ...]) -> Path | list[Path]:
 
 
 def _device(device: str) -> torch.device:
-    if device != "auto":
-        try:
-            return torch.device(device)
-        except RuntimeError as error:
-            raise InputError(f"unknown device {device!r}; use auto, cpu, cuda, cuda:0 or mps") from error
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The device, once it has been seen to work."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        if found.type == "meta":
+            raise NotImplementedError("meta")
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        raise InputError(
+            f"device {device!r} is unknown or not on this machine; use auto, cpu, or one that is, such as cuda:0 or mps"
+        ) from error
+    return found
 
 
 def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    if isinstance(dtype, torch.dtype):
-        return dtype
     if dtype == "auto":
         return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype in DTYPES.values() and isinstance(dtype, torch.dtype):
+        return dtype
     if dtype not in DTYPES:
         raise InputError(f"unknown dtype {dtype!r}; use auto, {', '.join(DTYPES)}")
-    return DTYPES[dtype]
+    return DTYPES[str(dtype)]

@@ -174,7 +174,7 @@ class Layout:
         inverse = [
             (re.compile(re.escape(part).replace(r"\#", r"(\d+)").replace(r"\*", "(.+)")), theirs)
             for theirs, rule in self.rules.items()
-            for part in (rule.parts if rule else ())
+            for part in (rule.ours if rule else ())
         ]
         names: dict[str, None] = {}
         for name in ours:
