@@ -188,8 +188,8 @@ def test_large_pictures_are_refused_by_their_header():
     bomb = png(100_000, 100_000, data=zlib.compress(b"\0" * 1000))
     with pytest.raises(ImageError, match="too large"):
         open_image(bomb)
-    with pytest.raises(ImageError, match="10000x10000 is too large; the limit is 64 megapixels"):
-        open_image(png(10_000, 10_000, data=zlib.compress(b"\0" * 1000)))
+    with pytest.raises(ImageError, match="9000x9000 is too large; the limit is 64 megapixels"):
+        open_image(png(9_000, 9_000, data=zlib.compress(b"\0" * 1000)))
     with pytest.raises(ImageError, match="too large"):
         open_image(PIL.Image.new("RGB", (20, 20)), max_pixels=399)
 
@@ -205,7 +205,7 @@ def test_many_bytes_are_refused_before_they_are_decoded(tmp_path):
 
 def test_text_bombs_in_chunks():
     """Chunks that unfold to hundreds of megabytes are not unfolded."""
-    bomb = zlib.compress(b"\0" * 200_000_000)
+    bomb = zlib.compress(b"\0" * 100_000_000, 1)
     extra = chunk(b"zTXt", b"Comment\0\0" + bomb) + chunk(b"iCCP", b"name\0\0" + bomb)
     with pytest.raises(ImageError, match="decoded|not a PNG"):
         open_image(png(4, 4, extra, zlib.compress(b"\0" * 52)))

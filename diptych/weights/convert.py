@@ -35,26 +35,27 @@ def convert(source: str | os.PathLike[str], entry: str = "") -> list[Path]:
         raise WeightsError(f"{path}: holds no pickled weights ({', '.join(PICKLED)})")
     if missing := [file for file in files if not file.is_file()]:
         raise WeightsError(f"{missing[0]}: no such file")
-    made = [_convert_file(file, entry) for file in files]
+    made = _convert_files(files, entry)
     for index in path.glob("*.index.json") if path.is_dir() else ():
         _convert_index(index)
     return made
 
 
-def _convert_file(file: Path, entry: str) -> Path:
-    target = file.with_suffix(".safetensors")
-    if target.exists():
+def _convert_files(files: list[Path], entry: str) -> list[Path]:
+    """Converts what is not converted yet, all in one process of its own."""
+    targets = [file.with_suffix(".safetensors") for file in files]
+    pairs = [str(path) for pair in zip(files, targets, strict=True) if not pair[1].exists() for path in pair]
+    if pairs:
+        command = [sys.executable, "-m", "diptych.weights.convert", entry, *pairs]
+        home = str(Path(__file__).parents[2])
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")])}
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if result.returncode:
+            lines = result.stderr.strip().splitlines()
+            raise WeightsError(lines[-1] if lines else f"the reader of {files[0]} stopped ({result.returncode})")
+    for target in targets:
         read_header(target)
-        return target
-    command = [sys.executable, "-m", "diptych.weights.convert", str(file), str(target), entry]
-    home = str(Path(__file__).parents[2])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([home, os.environ.get("PYTHONPATH", "")])}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode:
-        lines = result.stderr.strip().splitlines()
-        raise WeightsError(lines[-1] if lines else f"{file}: its reader stopped with code {result.returncode}")
-    read_header(target)
-    return target
+    return targets
 
 
 def _convert_index(index: Path) -> None:
@@ -128,6 +129,7 @@ def _listed(tables: Mapping[str, Any]) -> str:
 
 if __name__ == "__main__":
     try:
-        _rewrite(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+        for source_name, target_name in zip(sys.argv[2::2], sys.argv[3::2], strict=True):
+            _rewrite(Path(source_name), Path(target_name), sys.argv[1])
     except WeightsError as problem:
         sys.exit(str(problem).replace("\n", " "))

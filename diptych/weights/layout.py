@@ -247,9 +247,15 @@ def _filled(rule: Rule | None, holes: tuple[str, ...]) -> Rule | None:
 
 
 def _spell(name: str, holes: tuple[str, ...]) -> str:
-    """Our name with its holes filled: `#1`, `#2` by number, all others in order."""
+    """Our name with its holes filled: `*` by the ending, `#1`, `#2` by number, every other `#` in order."""
     in_order = iter(holes)
-    return _HOLE.sub(lambda hole: holes[int(hole[1]) - 1] if hole[1] else next(in_order), name)
+
+    def filled(hole: re.Match[str]) -> str:
+        if hole[0] == "*":
+            return holes[-1]
+        return holes[int(hole[1]) - 1] if hole[1] else next(in_order)
+
+    return _HOLE.sub(filled, name)
 
 
 def _check_targets(claims: Sequence[Claim]) -> None:

@@ -136,9 +136,7 @@ def _read_json(stream: IO[bytes], file: Path, length: int) -> tuple[dict[str, An
     try:
         header = json.loads(stream.read(size).decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
-        raise _damaged(
-            file, f"its header is damaged ({error})" if "twice" in str(error) else "no JSON header"
-        ) from None
+        raise _damaged(file, f"its header cannot be read ({str(error)[:120]})") from None
     if not isinstance(header, dict):
         raise _damaged(file, "its header is no table")
     return header, 8 + size
