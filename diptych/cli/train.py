@@ -37,7 +37,7 @@ def train(
 def evaluate(
     model: Annotated[str, typer.Argument(help="Built-in name, folder or hub id.")],
     on: Annotated[str, typer.Option(help=f"Which suite: {', '.join(SUITES)}.")] = "emoji",
-    sets: Annotated[list[str] | None, typer.Option("--set", help="A part of the suite; may be repeated.")] = None,
+    sets: Annotated[str | None, typer.Option("--sets", help="A folder with other sets of the same form.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows of each set, for a quick look.")] = None,
     out: Annotated[str | None, typer.Option("--out", "-o", help="Folder for results, answers and pictures.")] = None,
     device: options.Device = "auto",

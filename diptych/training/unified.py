@@ -49,6 +49,15 @@ class Trained(nn.Module):
         self.network = network
         self._writers: dict[str, Writer] = {"text": dialogue.text(Options()), "image": dialogue.image(Options())}
 
+    def train(self, mode: bool = True) -> Trained:
+        """Frozen parts stay as they were trained: their normalisations must not follow the new batches."""
+        super().train(mode)
+        for module in self.network.modules():
+            own = list(module.parameters())
+            if own and not any(p.requires_grad for p in own):
+                module.eval()
+        return self
+
     def forward(self, batch: Batch, width: int | None) -> dict[str, Tensor]:
         return losses(self.network, self._writers, batch.rows, batch.draws, width)
 

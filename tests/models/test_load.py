@@ -149,7 +149,10 @@ WRONG = {
     "missing": (lambda t: t.pop(GATE), r"without a tensor in the checkpoint: backbone\.blocks\.1\.gate\.weight"),
     "unexpected": (lambda t: t.update({"extra.weight": torch.ones(2)}), r"does not know: extra\.weight"),
     "misshaped": (lambda t: t.update({GATE: t[GATE].T.contiguous()}), rf"shapes differ: {GATE} gives \[64, 112\]"),
-    "one block more": (lambda t: t.update({GATE.replace("1", "2"): t[GATE].clone()}), "parameters the model does not have"),
+    "one block more": (
+        lambda t: t.update({GATE.replace("1", "2"): t[GATE].clone()}),
+        "parameters the model does not have",
+    ),
 }
 
 
@@ -194,7 +197,9 @@ def test_every_published_tensor_is_claimed_once(name: str) -> None:
 
 def test_the_published_list_is_not_empty() -> None:
     sizes = {name: sum(torch.Size(shape).numel() for _, shape in f["keys"]) for name, f in published().items()}
-    assert sizes["deepseek-ai/Janus-Pro-7B"] > sizes["deepseek-ai/Janus-Pro-1B"] == sizes["deepseek-ai/Janus-1.3B"] > 2e9
+    assert (
+        sizes["deepseek-ai/Janus-Pro-7B"] > sizes["deepseek-ai/Janus-Pro-1B"] == sizes["deepseek-ai/Janus-1.3B"] > 2e9
+    )
 
 
 # --- no code of the folder -----------------------------------------------------------------------------------
@@ -218,7 +223,11 @@ print(json.dumps(seen))
 def test_code_in_the_folder_is_never_run(folder: Path) -> None:
     """R1: a folder that asks for its own code in every config loads, and none of that code is so much as opened."""
     custom = {
-        "auto_map": {"AutoConfig": "modeling_x.X", "AutoModel": "modeling_x.X", "AutoTokenizer": ["modeling_x.X", None]},
+        "auto_map": {
+            "AutoConfig": "modeling_x.X",
+            "AutoModel": "modeling_x.X",
+            "AutoTokenizer": ["modeling_x.X", None],
+        },
         "trust_remote_code": True,
         "custom_pipeline": "modeling_x.py",
     }
@@ -234,7 +243,7 @@ def test_code_in_the_folder_is_never_run(folder: Path) -> None:
 
 # --- memory --------------------------------------------------------------------------------------------------
 
-PEAK = """
+PEAK = r"""
 import json, re, resource, sys
 from pathlib import Path
 import torch, diptych
