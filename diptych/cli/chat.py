@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import command, complain, load_model, places
+from diptych.cli.console import command, complain, load_model, places, write
 from diptych.errors import DiptychError
 
 if TYPE_CHECKING:
@@ -96,8 +96,7 @@ class Conversation:
         from diptych.images import Image
 
         if not isinstance(part, Image):
-            sys.stdout.write(part.text)
-            sys.stdout.flush()
+            write(part.text)
             return
         target: Path = places(self.out, [prompt], [self.chosen["seed"]])[0]
         part.save(target, prompt=prompt, seed=self.chosen["seed"], model=self.model.name)

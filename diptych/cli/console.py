@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 Progress = Callable[[int, int], None]
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def command(function: Callable[P, R]) -> Callable[P, R]:
@@ -53,6 +54,12 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
 def complain(message: str) -> None:
     """One line on stderr."""
     print(f"diptych: {' '.join(message.split())}", file=sys.stderr, flush=True)
+
+
+def write(text: str) -> None:
+    """A piece of a model's answer, at once. Control characters, which could command the terminal, become U+FFFD."""
+    sys.stdout.write(_CONTROL.sub("\ufffd", text))
+    sys.stdout.flush()
 
 
 def show_json(value: Any) -> None:

@@ -50,8 +50,8 @@ def generate(
 
 @command
 def edit(
-    image: Annotated[str, typer.Argument(help="The picture to change.")],
-    instruction: Annotated[str, typer.Argument(help="What to change, such as: make the apple green.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The picture to change.")],
+    instruction: Annotated[str, typer.Argument(metavar="INSTRUCTION", help="Such as: make it green.")],
     more: Annotated[
         list[str] | None, typer.Option("--image", help="Another picture to draw on; may be repeated.")
     ] = None,

@@ -1,12 +1,11 @@
 """`diptych ask`: a question about pictures, answered in text."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diptych.cli import options
-from diptych.cli.console import command, load_model, show_json
+from diptych.cli.console import command, load_model, show_json, write
 from diptych.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +48,5 @@ def _say(reader: "Model", turn: "Turn", chosen: dict[str, Any]) -> None:
 
     for part in reader.chat([turn], stream=True, **chosen):
         if isinstance(part, Text):
-            sys.stdout.write(part.text)
-            sys.stdout.flush()
+            write(part.text)
     print()
