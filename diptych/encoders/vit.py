@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -128,7 +128,9 @@ def patches(config: ViTConfig) -> nn.Module:
     if not config.stem:
         return nn.Conv2d(3, config.width, config.patch, stride=config.patch, bias=config.patch_bias)
     if 2 ** (len(config.stem) - 1) != config.patch:
-        raise InputError(f"a stem of {len(config.stem)} widths makes patches of {2 ** (len(config.stem) - 1)}, not {config.patch}")
+        raise InputError(
+            f"a stem of {len(config.stem)} widths makes patches of {2 ** (len(config.stem) - 1)}, not {config.patch}"
+        )
     layers: list[nn.Module] = [_convolved(3, config.stem[0], 1)]
     for width_in, width_out in pairwise(config.stem):
         layers += [_convolved(width_in, width_out, 2), Residual(width_out)]

@@ -51,7 +51,13 @@ class Model:
         return self.network.dtype
 
     def generate(
-        self, prompt: str | Sequence[str], *, n: int = 1, seed: int = 0, progress: Progress | None = None, **options: Any
+        self,
+        prompt: str | Sequence[str],
+        *,
+        n: int = 1,
+        seed: int = 0,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> list[Pillow.Image]:
         """Draw prompts: `n` RGB pictures a prompt, flat, in order. Picture k of a prompt has seed `seed + k`.
 
@@ -184,10 +190,8 @@ class Model:
     def _answer(self, requests: Sequence[Request], seed: int, options: Options) -> list[Reply]:
         rows = self._read([self.dialogue.render(request) for request in requests])
         context = say(self.network.backbone, rows, room=options.max_tokens)
-        canvas = None
-        for _, canvas in write(context, self.dialogue.text(options), options.max_tokens, Draws([seed] * len(requests))):
-            pass
-        assert canvas is not None
+        draws = Draws([seed] * len(requests))
+        *_, (_, canvas) = write(context, self.dialogue.text(options), options.max_tokens, draws)
         texts = [self.dialogue.tokenizer.decode(cut(ids, self.dialogue.stops)[0]) for ids in _written(canvas)]
         return [Reply((Text(text.strip()),), seed) for text in texts]
 
@@ -231,7 +235,9 @@ def _written(canvas) -> list[Tensor]:
 
 
 def _opened(source: Any) -> Any:
-    return source if isinstance(source, list | tuple) else Image.open(source) if not isinstance(source, Image) else source
+    return (
+        source if isinstance(source, list | tuple) else Image.open(source) if not isinstance(source, Image) else source
+    )
 
 
 def _joined(parts: Iterator[Part]) -> list[Part]:

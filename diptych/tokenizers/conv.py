@@ -224,7 +224,7 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(width, config.pixels, 3, padding=1)
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """The weight whose gradients balance perceptual and adversarial losses (taming-transformers)."""
         return self.conv_out.weight
 

@@ -58,7 +58,9 @@ class LatentTokenizer(nn.Module):
         mean, logvar = self.moments(pixels)
         if noise is not None:
             if noise.shape != mean.shape:
-                raise InputError(f"noise for these pixels must have the shape {list(mean.shape)}, not {list(noise.shape)}")
+                raise InputError(
+                    f"noise for these pixels must have the shape {list(mean.shape)}, not {list(noise.shape)}"
+                )
             mean = mean + torch.exp(0.5 * logvar) * noise.to(mean)
         return (mean - self.shift) * self.scale
 

@@ -70,7 +70,9 @@ class Conversations:
         self.network, self.shares = network, SHARES if shares is None else shares
         unknown = set(self.shares) - set(SHARES)
         if unknown:
-            raise TrainingError(f"unknown kinds of conversation: {', '.join(sorted(unknown))}; known: {', '.join(SHARES)}")
+            raise TrainingError(
+                f"unknown kinds of conversation: {', '.join(sorted(unknown))}; known: {', '.join(SHARES)}"
+            )
         self.grid = dialogue.grid(Options())
 
     def batch(self, step: int) -> list[tuple[str, Row]]:

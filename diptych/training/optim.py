@@ -78,7 +78,7 @@ class Ema:
     def update(self) -> None:
         """Moves the average towards the present weights."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self._own, self._theirs, 1 - decay)
+        torch._foreach_lerp_(self._own, self._theirs, 1 - decay)  # type: ignore[reportPrivateImportUsage]
         for own, theirs in self._buffers:
             own.copy_(theirs)
         self.updates += 1

@@ -1,4 +1,4 @@
-"""Who sees whom: matrices drawn by hand, cheaper forms against the rule, and the masks published models were run with."""
+"""Who sees whom: matrices drawn by hand, cheaper forms against the rule, masks of published models."""
 
 from collections.abc import Sequence
 
@@ -178,6 +178,7 @@ def test_which_form_is_chosen(name: str) -> None:
     assert (None if lowering is None else lowering.kind) == kind
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
 @pytest.mark.parametrize("kind", ["causal", "open", "dense", "flex"])
 def test_each_form_against_the_rule(kind: str) -> None:
     rows = {"causal": [[run(4), run(3)]], "open": [[run(7, "full")]]}.get(

@@ -32,7 +32,7 @@ def ours() -> Model:
 
 
 def config(**stated: Any) -> Any:
-    """The golden sizes; JanusConfig has but one width for the image head and what is fed to the backbone, see `theirs`."""
+    """The golden sizes. The image head has no width of its own in JanusConfig; `theirs` sees to it."""
     vision, vq = VISION["params"], VQ["params"]
     placeholder = next(t["id"] for t in GOLDEN.json("tokenizer.json")["added_tokens"] if "image_pl" in t["content"])
     return transformers.JanusConfig(

@@ -51,7 +51,6 @@ def ids() -> dict[str, int]:
 
 
 def config(tied: bool) -> Any:
-    named = {role: ids()[role] for role in ("bos_token", "eos_token", "pad_token")}
     return transformers.JanusConfig(
         text_config=transformers.LlamaConfig(
             vocab_size=432,
@@ -60,7 +59,9 @@ def config(tied: bool) -> Any:
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            **{f"{role}_id": index for role, index in named.items()},
+            bos_token_id=ids()["bos_token"],
+            eos_token_id=ids()["eos_token"],
+            pad_token_id=ids()["pad_token"],
         ),
         vision_config=transformers.JanusVisionConfig(
             hidden_size=48,

@@ -24,7 +24,9 @@ def compvis_layout(levels: int) -> Layout:
     def half(theirs: str, number: int | str, ours: int | str, resample: str) -> dict[str, str]:
         parts = {f"{theirs}.{number}.block.#.{n}.*": f"levels.{ours}.blocks.#.{n}.*" for n in BLOCK}
         parts[f"{theirs}.{number}.block.#.nin_shortcut.*"] = f"levels.{ours}.blocks.#.shortcut.*"
-        parts |= {f"{theirs}.{number}.attn.#.{n}.*": f"levels.{ours}.attention.#.{n}.*" for n in ("norm", "q", "k", "v")}
+        parts |= {
+            f"{theirs}.{number}.attn.#.{n}.*": f"levels.{ours}.attention.#.{n}.*" for n in ("norm", "q", "k", "v")
+        }
         parts[f"{theirs}.{number}.attn.#.proj_out.*"] = f"levels.{ours}.attention.#.out.*"
         return parts | {f"{theirs}.{number}.{resample}.conv.*": f"levels.{ours}.resample.conv.*"}
 

@@ -16,7 +16,15 @@ from diptych.data.worlds.emoji import Scene, render
 from diptych.errors import InputError
 from diptych.evaluation.emoji.judge import Judge
 from diptych.evaluation.emoji.scoring import Table, score_answers, score_drawings, score_edits
-from diptych.evaluation.emoji.sets import FOLDER, EditItem, PromptItem, QuestionItem, read_edits, read_prompts, read_questions
+from diptych.evaluation.emoji.sets import (
+    FOLDER,
+    EditItem,
+    PromptItem,
+    QuestionItem,
+    read_edits,
+    read_prompts,
+    read_questions,
+)
 from diptych.models.model import Model
 from diptych.storage import replacing
 from diptych.types import Image, Turn
@@ -35,7 +43,7 @@ def evaluate(
     lang: str = "en",
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Scores of a model on `prompts_eval`, `vqa_eval` and `edit_eval`, in tables {kind: {split: {passed, total, share}}}.
+    """Scores of a model on `prompts_eval`, `vqa_eval` and `edit_eval`: {kind: {split: {passed, total, share}}} each.
 
     sets: a folder with other sets of the same form; limit: only the first so many items of each; out: a folder for
     `results.json`, every picture and answer, and the sheet of the first 64 drawings; lang: "en" or "zh".
@@ -45,7 +53,7 @@ def evaluate(
     if lang not in ("en", "zh"):
         raise InputError(f"lang must be en or zh, not {lang!r}")
     folder, suffix = Path(sets or FOLDER), "" if lang == "en" else "_zh"
-    prompts, questions, edits = (read(folder)[:limit] for read in (read_prompts, read_questions, read_edits))
+    prompts, questions, edits = read_prompts(folder)[:limit], read_questions(folder)[:limit], read_edits(folder)[:limit]
     count = _Count(progress, len(prompts) + len(questions) + len(edits))
     judge, began = Judge(), time.perf_counter()
     run = _Run(model, seed, suffix, count)
