@@ -32,6 +32,7 @@ from diptych.models.janus import vq16
 from diptych.models.layouts import LLAMAGEN_VQ
 from diptych.storage import replacing
 from diptych.tokenizers.codes import VQ, VisualTokenizer
+from diptych.training.calm import calmed
 from diptych.training.loop import Result
 from diptych.training.settings import nearest
 from diptych.weights.layout import Layout
@@ -194,8 +195,13 @@ def read(kind: type, table: dict[str, Any], name: str) -> Any:
 
 
 def finish(task: VisualTask, result: Result, out: Path) -> None:
-    """Leaves `vq.safetensors` with the averaged weights under Janus' names, and `vq.json` with their sizes."""
+    """Leaves `vq.safetensors` with the averaged weights under Janus' names, and `vq.json` with their sizes.
+
+    A tokenizer that was trained to be calm on empty canvas ends with one code for each of its colours.
+    """
     assert isinstance(result.module, Learner)
+    if task.weights.calm:
+        calmed(result.module.tokenizer)
     config = {"cls": "VQ-16", "model_type": "gen_vision", "params": task.params}
     with replacing(out / "vq.safetensors") as draft:
         save_file(published(result.module.tokenizer), draft)
