@@ -1,0 +1,64 @@
+"""The transformer's switches that no published number here would catch, and its parts against plain arithmetic."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from diptych.backbone.packing import Segment, Span, pack
+from diptych.backbone.positions import angles, rotate
+from diptych.backbone.transformer import Backbone, Experts, LayerNorm, Linear, RMSNorm, seeded
+from tests.engine.forms import MIXTURE, PHI, PLAIN, QWEN, WIDTH
+
+
+@pytest.mark.parametrize("config", [QWEN, PHI, MIXTURE], ids=["qwen", "phi", "mixture"])
+def test_every_norm_has_the_stated_eps(config) -> None:
+    norms = [m for m in Backbone(replace(config, eps=0.125)).modules() if isinstance(m, RMSNorm | LayerNorm)]
+    assert len(norms) > 2 and {norm.eps for norm in norms} == {0.125}
+
+
+def test_rotation_is_multiplication_by_a_unit_complex_number() -> None:
+    x = torch.randn(1, 2, 5, 8, generator=torch.Generator().manual_seed(0))
+    position = torch.tensor([[0, 1, 4, 4, 4000]])
+    cos, sin = (a[:, None] for a in angles(position, 6, 100.0))
+    turned = rotate(x, cos, sin)
+    unit = torch.exp(1j * position[..., None].double() / 100.0 ** (torch.arange(0, 6, 2).double() / 6))
+    plain = torch.complex(x[..., :3].double(), x[..., 3:6].double()) * unit[:, None]
+    torch.testing.assert_close(turned[..., :3].double(), plain.real, atol=2e-3, rtol=0)
+    torch.testing.assert_close(turned[..., 3:6].double(), plain.imag, atol=2e-3, rtol=0)
+    assert torch.equal(turned[..., 6:], x[..., 6:])
+
+
+@pytest.mark.parametrize("experts", [(0, 1, 1, 0), (1, 1, 1, 1), (0, 0, 2, 0)])
+def test_each_token_uses_its_expert(experts: tuple[int, ...]) -> None:
+    layer = Experts(lambda: Linear(WIDTH, 3), 3)
+    x = torch.randn(4, WIDTH)
+    packed = pack([[Segment(x[:1], Span(expert=experts[0])), Segment(x[1:], Span(expert=experts[1:]))]])
+    expected = torch.stack([layer.experts[e](token) for e, token in zip(experts, x, strict=True)])
+    torch.testing.assert_close(layer(packed.x, packed.route)[0], expected)
+
+
+def test_heads_share_keys_in_order() -> None:
+    """Query heads 0 and 1 read key head 0, heads 2 and 3 key head 1."""
+    grouped, plain = (Backbone(replace(PLAIN, kv_heads=n)) for n in (2, 4))
+    state = grouped.state_dict()
+    for name in state:
+        if ".k." in name or ".v." in name:
+            state[name] = state[name].view(2, -1, WIDTH).repeat_interleave(2, 0).flatten(0, 1)
+    plain.load_state_dict(state)
+    packed = pack([[Segment(torch.randn(5, WIDTH))]])
+    torch.testing.assert_close(grouped(packed), plain(packed))
+
+
+def test_fresh_weights() -> None:
+    backbone = seeded(Backbone(replace(QWEN, width=64, hidden=128)), 3)
+    assert torch.equal(backbone.embed.weight, seeded(Backbone(replace(QWEN, width=64, hidden=128)), 3).embed.weight)
+    spread = {name: p.std().item() for name, p in backbone.named_parameters() if p.ndim > 1}
+    assert spread["blocks.0.q.weight"] == pytest.approx(0.02, rel=0.1)
+    assert spread["blocks.1.down.weight"] == pytest.approx(0.01, rel=0.1)
+    assert backbone.get_parameter("norm.weight").eq(1).all() and backbone.get_parameter("blocks.0.q.bias").eq(0).all()
+
+
+def test_a_tied_head_is_the_table() -> None:
+    backbone = Backbone(replace(PLAIN, tied=True))
+    assert backbone.head.weight is backbone.embed.weight
