@@ -11,6 +11,7 @@ from diptych.errors import TrainingError
 from diptych.storage import replacing
 
 KEPT = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json")
+SPLITS = ("seen", "heldout", "all")
 ALSO = ("tokenizer_config.json", "special_tokens_map.json", "model.safetensors")
 
 
@@ -51,25 +52,25 @@ def facts(run: Path, scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def page(name: str, about: str, card: dict[str, Any]) -> str:
-    data = card["recipe"]["data"]
-    samples = card["steps"] * data["batch"]
+    recipe, scores = card["recipe"], card["scores"]
+    samples = card["steps"] * recipe["data"]["batch"]
+    losses = ", ".join(f"{k} {v:.3f}" for k, v in card["losses"].items())
     lines = [
         f"# {name}",
         "",
         about,
         "",
         "## Training",
-        f"{card['steps']} steps of {data['batch']} conversations ({samples:,} in all) in {card['seconds'] / 60:.0f} minutes"
-        f" on {card['device']} with {card['threads']} threads in {card['precision']}; data seed {data['seed']}, training"
-        f" seed {card['recipe']['training'].get('seed', 0)}. Last losses: "
-        + ", ".join(f"{k} {v:.3f}" for k, v in card["losses"].items())
-        + ". A run with a time budget is not repeated bit for bit.",
+        f"{card['steps']} steps, {samples:,} conversations, {card['seconds'] / 60:.0f} minutes on {card['device']} "
+        f"with {card['threads']} threads in {card['precision']}; data seed {recipe['data']['seed']}, training seed "
+        f"{recipe['training'].get('seed', 0)}. Last losses: {losses}. A run with a time budget is "
+        "not repeated bit for bit.",
         "",
         "![training curve](curve.png)",
         "",
         "## Scores",
-        f"The emoji world's evaluation sets, language {card['scores']['lang']}, seed {card['scores']['seed']}, judged by "
-        "`diptych.evaluation.emoji`. Seen and held-out compositions apart; share of items passed.",
+        f"The emoji world's evaluation sets, language {scores['lang']}, seed {scores['seed']}, judged by "
+        "`diptych.evaluation.emoji`: share of items passed, seen and held-out compositions apart.",
         "",
     ]
     for title, table in tables(card["scores"]):
