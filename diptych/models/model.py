@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -183,8 +184,10 @@ class Model:
         return [Made(slots, grid) for slots in canvas.value]
 
     def _decoded(self, made: Made) -> list[Pillow.Image]:
-        """One at a time: a picture's pixels must not depend on its neighbours in a convolution's batch."""
-        with torch.inference_mode():
+        """One at a time, and on a CPU by one thread: a picture's bytes depend neither on its neighbours in a
+        convolution's batch nor on how many threads share its sums (float32 differs by some 1e-6, enough to truncate
+        to another byte)."""
+        with torch.inference_mode(), _one_thread(self.device):
             return self.dialogue.pictures(self.network.decode(made.slots[None], made.grid))
 
     def _answer(self, requests: Sequence[Request], seed: int, options: Options) -> list[Reply]:
@@ -228,6 +231,16 @@ class Model:
         if piece := stream.flush():
             yield Text(piece)
         return ids, None
+
+
+@contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if device.type == "cpu" else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _written(canvas) -> list[Tensor]:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -34,11 +34,8 @@ def folder(golden: GoldenSet) -> str:
 
 
 @pytest.fixture(scope="module", params=SETS, ids=folder)
-def model(request: pytest.FixtureRequest) -> Iterator[Model]:
-    loaded = diptych.load(request.param.folder, device="cpu", dtype="float32")
-    threads = torch.get_num_threads()
-    yield loaded
-    torch.set_num_threads(threads)
+def model(request: pytest.FixtureRequest) -> Model:
+    return diptych.load(request.param.folder, device="cpu", dtype="float32")
 
 
 def pixels(pictures: Sequence[Pillow.Image]) -> list[bytes]:
@@ -72,9 +69,14 @@ def test_several_pictures_of_a_prompt_have_seeds_of_their_own(model: Model, alon
 
 
 def test_threads_do_not_matter(model: Model, alone: list[bytes]) -> None:
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        assert pixels(model.generate(PROMPTS[:3], seed=4)) == alone[:3]
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            assert pixels(model.generate(PROMPTS[:3], seed=4)) == alone[:3]
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 CHILD = """
