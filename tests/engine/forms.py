@@ -15,7 +15,7 @@ from diptych.models.ports import Codes, Words
 from diptych.objectives.denoise import Denoised
 from diptych.objectives.features import Features
 from diptych.objectives.flow import Flow
-from diptych.objectives.tokens import InDepth, Masked, Token, gumbel64, sample, surest64
+from diptych.objectives.tokens import InDepth, Masked, Token, gumbel64, sample, surest64, whole
 from diptych.samplers.guidance import alone, cfg, cfg_text_image
 from diptych.samplers.loop import blank, visits
 from diptych.samplers.schedules import blocks, euler, once, raster, reveal, scales
@@ -211,3 +211,14 @@ def target(made: Tiny, batch: int, seed: int = 1) -> Tensor:
     if blank_.is_floating_point():
         return torch.randn(blank_.shape, generator=generator)
     return torch.randint(0, SIZE, blank_.shape, generator=generator)
+
+
+def canvas(slots: int, known: list[list[int]] | None = None, value: Tensor | None = None) -> Canvas:
+    """One row for each list of settled slots."""
+    known = [[]] if known is None else known
+    settled = torch.zeros(len(known), slots, dtype=torch.bool)
+    for row, own in zip(settled, known, strict=True):
+        row[own] = True
+    found = whole(torch.zeros(settled.shape, dtype=torch.long) if value is None else value, (slots,))
+    found.known, found.rank = settled, -torch.arange(slots, dtype=torch.float32).expand(len(known), -1)
+    return found

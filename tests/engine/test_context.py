@@ -236,6 +236,7 @@ steps = st.lists(
             Span,
             st.sampled_from(["causal", "full", "causal", "full", "all"]),
             st.sampled_from([LATER, LATER, EVERYONE, KIN]),
+            st.sampled_from([0, 1]),
             still=st.booleans(),
             advance=st.sampled_from([None, 0, 4]),
         ),
@@ -246,7 +247,7 @@ steps = st.lists(
 
 @given(st.tuples(st.integers(0, 3), st.integers(0, 3)), steps)
 def test_any_conversation(lengths: tuple[int, int], said: list) -> None:
-    pair = Pair(BACKBONES["qwen"], [[words(n, n)] if n else [] for n in lengths])
+    pair = Pair(BACKBONES["mixture"], [[words(n, n)] if n else [] for n in lengths])
     for i, (what, (a, b), span) in enumerate(said):
         rows = [words(a, i, span)], [words(b, i + 1, span)]
         if what in ("extend", "probe"):

@@ -1,142 +1,21 @@
-"""The loop and what drives it: schedules, guidance, whose turn it is, who has ended, what was given beforehand."""
+"""The loop: whose turn it is, who has ended, what was given beforehand, where a flow ends."""
 
-import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from diptych.backbone.context import Context
-from diptych.canvas import Canvas, Drawn, Draws, Step, Writer
-from diptych.errors import InputError
+from diptych.backbone.packing import Span
+from diptych.canvas import Canvas, Drawn, Draws, Port, Step, Writer
 from diptych.models.ports import Words
-from diptych.objectives.tokens import Masked, Token, race, sample, whole
+from diptych.objectives.flow import Flow
+from diptych.objectives.tokens import Masked, Token, race, sample
 from diptych.samplers import guidance, schedules
 from diptych.samplers.conversation import cut
 from diptych.samplers.loop import blank, places, settle, surest, taken, visits
-from tests.engine.forms import FORMS, Tiny, make
-from tests.parity.sets import GoldenSet, sets
-
-
-def canvas(slots: int, known: list[list[int]] | None = None, value: Tensor | None = None) -> Canvas:
-    """One row for each list of settled slots."""
-    known = [[]] if known is None else known
-    settled = torch.zeros(len(known), slots, dtype=torch.bool)
-    for row, own in zip(settled, known, strict=True):
-        row[own] = True
-    found = whole(torch.zeros(settled.shape, dtype=torch.long) if value is None else value, (slots,))
-    found.known, found.rank = settled, -torch.arange(slots, dtype=torch.float32).expand(len(known), -1)
-    return found
-
-
-def left(schedule, start: Canvas) -> list[list[int]]:
-    """Slots left open in each row after each visit."""
-    return [torch.as_tensor(step.left).expand(len(start.known)).tolist() for step in schedule(start)]
-
-
-# --- schedules -------------------------------------------------------------------------------------------------
-
-
-def test_raster_feeds_the_slot_before() -> None:
-    steps = list(schedules.raster(canvas(3)))
-    assert [(s.feed, s.left, s.keep) for s in steps] == [
-        (slice(0, 0), 2, True),
-        (slice(0, 1), 1, True),
-        (slice(1, 2), 0, True),
-    ]
-
-
-def test_cosine_rounds_as_float32_does() -> None:
-    """At two thirds it falls below a half, so that floor(16 x) is 7; in float64 it would be 8."""
-    at = schedules.cosine(4 / 6)
-    assert at.dtype == torch.float32 and math.floor(16 * at) == 7
-    assert left(schedules.reveal(6, schedules.cosine), canvas(16)) == [[15], [13], [11], [7], [4], [0]]
-
-
-def test_linear_and_counts_of_rows_that_differ() -> None:
-    assert left(schedules.reveal(4, schedules.linear), canvas(16)) == [[12], [8], [4], [0]]
-    start = canvas(8, [[], [0, 1, 2, 3, 4], list(range(8))])
-    assert left(schedules.reveal(3), start) == [[6, 2, 1], [3, 1, 1], [0, 0, 0]]
-    assert left(schedules.reveal(5), canvas(2)) == [[1], [1], [1], [1], [0]]
-
-
-def test_heat_compounds() -> None:
-    heats = [step.heat for step in schedules.reveal(4, heat=2.0)(canvas(9))]
-    assert heats == pytest.approx([2 * 3 / 4, 2 * 3 / 4 / 2, 2 * 3 / 4 / 2 / 4, 0.0])
-
-
-def recorded() -> list[tuple[GoldenSet, str]]:
-    """Published runs that note how many slots each visit left open, and how warm it was."""
-    return [
-        (golden, name)
-        for golden in sets()
-        for name, case in golden.cases.items()
-        if {"mask_len", "temperature", "remask"} <= set(case.outputs)
-    ]
-
-
-@pytest.mark.parametrize(("golden", "name"), recorded(), ids=lambda x: x if isinstance(x, str) else x.name)
-def test_published_counts_and_temperatures(golden: GoldenSet, name: str) -> None:
-    case = golden.cases[name]
-    counts, remask = case.outputs["mask_len"], case.outputs["remask"].bool()
-    visits_, rows, slots = remask.shape
-    open_ = case.inputs["input_ids"][:, -slots - 1 : -1] == golden.config["mask_token_id"]
-    start = canvas(slots, [row.logical_not().nonzero()[:, 0].tolist() for row in open_])
-    curve = {"cosine": schedules.cosine, "linear": schedules.linear}[case.settings["schedule"]]
-    steps = list(schedules.reveal(visits_, curve, case.settings["temperature"])(start))
-    ours = torch.tensor(left(schedules.reveal(visits_, curve), start))
-    assert torch.equal(ours[:-1], counts[:-1].long()) and not ours[-1].any()
-    torch.testing.assert_close(torch.tensor([s.heat for s in steps]), case.outputs["temperature"])
-
-
-def test_text_in_blocks() -> None:
-    steps = list(schedules.blocks(4, 6)(canvas(8)))
-    assert [(s.left, s.reach) for s in steps] == [(6, 4), (5, 4), (4, 4), (2, 8), (1, 8), (0, 8)]
-
-
-@pytest.mark.parametrize(("slots", "size", "visits_"), [(9, 4, 4), (8, 4, 5), (8, 4, 1), (3, 4, 4)])
-def test_blocks_that_leave_slots_open_are_refused(slots: int, size: int, visits_: int) -> None:
-    with pytest.raises(InputError, match="multiple"):
-        list(schedules.blocks(size, visits_)(canvas(slots)))
-
-
-def test_scales() -> None:
-    steps = list(schedules.scales((1, 2, 3))(canvas(14)))
-    assert [(s.feed, s.left) for s in steps] == [(slice(0, 1), 13), (slice(1, 5), 9), (slice(5, 14), 0)]
-    with pytest.raises(InputError, match="fill"):
-        list(schedules.scales((1, 2))(canvas(14)))
-
-
-def test_euler_times() -> None:
-    down = [(s.time, s.next) for s in schedules.euler(4)(canvas(1))]
-    assert down == [(1.0, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0.0)]
-    up = [(s.time, s.next) for s in schedules.euler(2, ascending=True)(canvas(1))]
-    assert up == [(0.0, 0.5), (0.5, 1.0)]
-    bent = [s.time for s in schedules.euler(4, shift=3.0)(canvas(1))]
-    assert bent == pytest.approx([1.0, 0.9, 0.75, 0.5])
-    assert [(s.index, s.keep) for s in schedules.once(canvas(1))] == [(0, True)]
-
-
-# --- guidance --------------------------------------------------------------------------------------------------
-
-
-def test_guidance() -> None:
-    parts = torch.tensor([3.0, 1.0]).view(2, 1, 1, 1)
-    assert guidance.alone(parts, canvas(1), Step()).item() == 3
-    assert [guidance.cfg(w)(parts, canvas(1), Step()).item() for w in (0, 1, 2.5)] == [1, 3, 6]
-
-
-def test_guidance_by_text_and_image_keeps_each_sample_in_bounds() -> None:
-    full, no_text, no_image = torch.randn(3, 2, 4, 3, generator=torch.Generator().manual_seed(0))
-    found = guidance.cfg_text_image(4.0, 2.0)(torch.stack([full, no_text, no_image]), canvas(4), Step())
-    for i in range(2):
-        v = no_text[i] + 4 * (full[i] - no_text[i])
-        v = no_image[i] + 2 * (v - no_image[i])
-        torch.testing.assert_close(found[i], v * min(1.0, float(full[i].norm() / v.norm())))
-    assert torch.allclose(
-        guidance.cfg_text_image(1.0, 1.0)(torch.stack([full, no_text, no_image]), canvas(4), Step()), full
-    )
-
+from tests.engine.forms import CHANNELS, FORMS, WIDTH, Tiny, canvas, make
 
 # --- whose turn it is ------------------------------------------------------------------------------------------
 
@@ -265,3 +144,42 @@ def test_a_mask_that_was_drawn_leaves_its_slot_open() -> None:
 def turns(start: Canvas):
     for i in range(3):
         yield Step(i, take=2)
+
+
+class Truth(Port):
+    """Answers with the velocity that leads from its noise to its data."""
+
+    def __init__(self, velocity: Tensor):
+        super().__init__()
+        self.velocity, self.span = velocity, Span("full")
+
+    def embed(self, canvas: Canvas, step: Step) -> tuple[Tensor, Any]:
+        return torch.zeros(*canvas.value.shape[:2], WIDTH), self.velocity
+
+    def head(self, hidden: Tensor, memo: Any, where: Tensor | None = None) -> Tensor:
+        return memo
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+@torch.no_grad()
+def test_a_straight_flow_ends_at_the_data(ascending: bool) -> None:
+    data, objective = torch.randn(2, 4, CHANNELS, generator=torch.Generator().manual_seed(0)), Flow(CHANNELS, ascending)
+    noise = objective.blank(2, (2, 2), Draws([1, 2]), "cpu")
+    port = Truth(data - noise if ascending else noise - data)
+    writer = Writer(port, objective, schedules.euler(5, 2.0, ascending), guidance.alone)
+    start = blank(writer, 2, (2, 2), Draws([1, 2]), "cpu")
+    *_, (_, after) = visits(context(make("learnable queries"), 2), writer, start, 1, Draws([]))
+    torch.testing.assert_close(after.value, data)
+
+
+def test_flow_spoils_along_the_line_it_follows() -> None:
+    """At any time the canvas and what is learned lead to the data: x - t v, or x + (1 - t) v where time ascends."""
+    data = torch.randn(3, 4, CHANNELS)
+    for ascending in (False, True):
+        objective = Flow(CHANNELS, ascending)
+        spoilt, step = objective.corrupt(data, (2, 2), Draws([1, 2, 3]))
+        time = torch.as_tensor(step.time).view(-1, 1, 1)
+        assert len(set(time.flatten().tolist())) == 3
+        velocity = data - spoilt.memo if ascending else spoilt.memo - data
+        torch.testing.assert_close(spoilt.value + ((1 - time) if ascending else -time) * velocity, data)
+        assert objective.loss(velocity, data, spoilt, step) < 1e-10

@@ -24,6 +24,7 @@ from diptych.attention import (
 )
 from diptych.backbone.packing import Packed, Sample, Segment, Span, pack, pack_samples
 from diptych.weights.files import Checkpoint
+from tests.engine.published import each
 from tests.parity.sets import GoldenSet, sets
 
 AUDIENCES = {"later": LATER, "everyone": EVERYONE, "kin": KIN}
@@ -203,16 +204,12 @@ def test_one_query_a_row(padded: bool) -> None:
 # --- published masks -------------------------------------------------------------------------------------------
 
 
-def holding(*names: str) -> list[GoldenSet]:
+def holding(*names: str) -> list[tuple[GoldenSet]]:
     """The sets whose cases have all these tensors."""
-    return [golden for golden in sets() if set(names) <= set(Checkpoint(golden.folder / "cases.safetensors"))]
+    return [(golden,) for golden in sets() if set(names) <= set(Checkpoint(golden.folder / "cases.safetensors"))]
 
 
-def named(golden: GoldenSet) -> str:
-    return golden.name
-
-
-@pytest.mark.parametrize("golden", holding("train.in.mask0", "train.in.packed_position_ids"), ids=named)
+@each(holding("train.in.mask0", "train.in.packed_position_ids"))
 def test_bagel_training_masks(golden: GoldenSet) -> None:
     """Clean pictures are full; noised ones are seen by themselves only and take up no position."""
     case, settings = golden.cases["train"], golden.settings["train"]
@@ -236,7 +233,7 @@ def test_bagel_training_masks(golden: GoldenSet) -> None:
         assert torch.equal(row[-n:, -n:], case.inputs[f"mask{rows.index(sample)}"])
 
 
-@pytest.mark.parametrize("golden", holding("und_full.in.mask", "und_full.in.token_ids"), ids=named)
+@each(holding("und_full.in.mask", "und_full.in.token_ids"))
 def test_bagel_understanding_mask(golden: GoldenSet) -> None:
     case = golden.cases["und_full"]
     ids, official = case.inputs["token_ids"], case.inputs["mask"].bool()
@@ -272,7 +269,7 @@ def show_o_row(ids: Tensor, text: int) -> tuple[Sample, Tensor]:
     return [run(len(kept))], real
 
 
-@pytest.mark.parametrize(("golden", "name"), show_o_cases(), ids=lambda x: x if isinstance(x, str) else x.name)
+@each(show_o_cases())
 def test_show_o_masks(golden: GoldenSet, name: str) -> None:
     inputs = golden.cases[name].inputs
     ids = inputs["input_ids"]
@@ -284,7 +281,7 @@ def test_show_o_masks(golden: GoldenSet, name: str) -> None:
         assert torch.equal(mask(pack([row]))[0], official[real][:, real])
 
 
-@pytest.mark.parametrize("golden", holding("understand.out.attention_allowed_rowsum"), ids=named)
+@each(holding("understand.out.attention_allowed_rowsum"))
 def test_show_o_masks_over_image_features(golden: GoldenSet) -> None:
     """Features stand after a mark and the system's words, which see them too."""
     case = golden.cases["understand"]
