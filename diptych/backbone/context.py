@@ -42,8 +42,8 @@ class Context:
         self._fixed.clear()
         if not self.cached or any(s.span.look == "all" for row in rows for s in row):
             self.cached = False
-            self.last_hidden = self.backbone(pack(self._whole()))[:, -n:]
-            return self.last_hidden
+            self.last_hidden = whole = self.backbone(pack(self._whole()))[:, -n:]
+            return whole
         if self.cache.length and any(s.span.audience == EVERYONE for row in rows for s in row):
             self.cache, rows = self._new_cache(self.cache.length + n), self._whole()
         packed = self._pack(rows)

@@ -27,7 +27,7 @@ from diptych.training.batches import Learn, Row, losses
 from diptych.training.conversations import Conversations
 from diptych.training.loop import Result
 from diptych.training.recipes import fields
-from diptych.weights.files import export
+from diptych.weights.files import Checkpoint, export, load_into
 from diptych.weights.layout import Layout
 
 SCALE = 0.02  # of fresh weights; residual outputs are narrowed by depth (GPT-2)
@@ -67,13 +67,15 @@ class UnifiedTask:
 
     def __init__(self, recipe: dict[str, Any]):
         fields(recipe, ("kind", "training", "model", "parts", "data", "loss", "out"), "the recipe")
-        fields(recipe["model"], ("folder", "frozen", "seed"), "[model]")
+        fields(recipe["model"], ("folder", "start", "frozen", "seed"), "[model]")
         self.recipe, folder = recipe, Path(recipe["model"]["folder"])
         self.config, name = read_config(folder), recognise(folder)
         if name is None:
             raise TrainingError(f"{folder}/config.json is of no known family")
         self.family, self.folder = family(name), folder
         network = initialised(self.family.build(self.config), recipe["model"].get("seed", 0))
+        if start := recipe["model"].get("start"):  # go on from a trained model of the same sizes
+            load_into(network, self.family.layout(self.config), Checkpoint(start), dtype=torch.float32)
         for part, file in recipe.get("parts", {}).items():
             load_part(network, self.family.layout(self.config), part, Path(file))
         self.dialogue = self.family.dialogue(folder, self.config, network)
