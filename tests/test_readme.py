@@ -1,5 +1,6 @@
 """The READMEs' examples run as they stand: Python blocks as one program, `diptych` commands in order."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -18,7 +19,9 @@ def blocks(name: str, language: str) -> list[str]:
 
 
 def run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    env = {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, env=env)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
     return done.stdout
 
