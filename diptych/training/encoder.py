@@ -129,7 +129,22 @@ def task(recipe: dict[str, Any]) -> EncoderTask:
 
 
 def finish(task: EncoderTask, result: Result, out: Path) -> None:
-    """The averaged encoder alone, as `encoder.safetensors`."""
+    """The averaged encoder alone, its features standardised, as `encoder.safetensors`."""
     encoder = result.module.get_submodule("encoder")
+    assert isinstance(encoder, ViT)
+    standardise(encoder, task.batch(task.size).pixels)
     with replacing(out / "encoder.safetensors") as draft:
         save_file({k: v.contiguous() for k, v in encoder.state_dict().items()}, draft)
+
+
+@torch.no_grad()
+def standardise(encoder: ViT, pixels: Tensor) -> None:
+    """Mean 0 and variance 1 for each channel over all patches of `pixels`, folded into the last norm.
+
+    Features share a large common part; behind a backbone's norm it would drown what tells one patch from another.
+    """
+    assert isinstance(encoder.norm, nn.LayerNorm)
+    features = encoder.eval()(pixels).flatten(0, 1)
+    mean, spread = features.mean(0), features.std(0)
+    encoder.norm.weight.div_(spread)
+    encoder.norm.bias.sub_(mean).div_(spread)

@@ -7,7 +7,6 @@ family, so any family can be trained. Prompts are rendered by the same code that
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from diptych.backbone.transformer import seeded
 from diptych.canvas import Draws, Writer
 from diptych.errors import TrainingError, WeightsError
 from diptych.models.family import Dialogue, Options
@@ -30,7 +30,7 @@ from diptych.training.recipes import fields
 from diptych.weights.files import Checkpoint, export, load_into
 from diptych.weights.layout import Layout
 
-SCALE = 0.02  # of fresh weights; residual outputs are narrowed by depth (GPT-2)
+SCALE = 0.02  # spread of a backbone's fresh weights
 
 
 @dataclass
@@ -104,16 +104,9 @@ def length(row: Row) -> int:
 
 
 def initialised(network: Network, seed: int) -> Network:
-    """Fresh weights: matrices N(0, 0.02), residual outputs narrowed by depth, tables N(0, 0.02); convolutions keep
-    torch's own."""
-    generator = torch.Generator().manual_seed(seed)
-    narrow = SCALE / math.sqrt(2 * network.backbone.config.depth)
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Linear | nn.Embedding):
-            spread = narrow if name.endswith((".out", ".down")) else SCALE
-            module.weight.data.copy_(torch.randn(module.weight.shape, generator=generator) * spread)
-            if getattr(module, "bias", None) is not None:
-                module.bias.data.zero_()
+    """Fresh weights for the backbone (GPT-2's); readers and ports keep torch's own, whose outputs are of order one:
+    a token of 1e-3 drowns behind a norm's epsilon, and the model would not see what it wrote."""
+    seeded(network.backbone, seed, SCALE)
     return network
 
 
