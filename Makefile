@@ -27,7 +27,8 @@ format: .venv/ready-dev
 	$(BIN)/ruff format .
 
 train-emoji: .venv/ready-dev
-	$(BIN)/diptych train recipes/janus-emoji.toml --out runs/janus-emoji
+	for part in emoji-vq emoji-encoder emoji-vq-sharp janus-emoji; do \
+	  $(BIN)/diptych train recipes/$$part.toml --out runs/$$part || exit; done
 
 bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks
