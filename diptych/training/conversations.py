@@ -11,7 +11,7 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor
 
-from diptych.data.worlds.emoji import EmojiWorld, Scene, render
+from diptych.data.worlds.emoji import EmojiWorld, Scene, render, straightened
 from diptych.errors import TrainingError
 from diptych.models.family import Dialogue, Options
 from diptych.models.network import Ids, Piece
@@ -46,8 +46,9 @@ class Canvases:
 class Conversations:
     """Batch `step` holds samples step * batch ... in the proportions of `shares`; a pure function of seed and step.
 
-    tidy: pictures to be drawn stand exactly on their layout, and in the world's first style on its first background
-    unless the text says otherwise. dropout: the share of pictures drawn without their text, for guidance.
+    tidy: pictures to be drawn are straightened (edited ones too), and in the world's first style on its first
+    background unless the text says otherwise. questions: at most so many about one picture. dropout: the share of
+    pictures drawn without their text, for guidance.
     width: pack samples into rows of so many tokens; 0: one a row.
     """
 
@@ -64,9 +65,11 @@ class Conversations:
         dropout: float = 0.1,
         width: int = 0,
         core: bool = False,
+        questions: int = 3,
     ):
         self.dialogue, self.seed, self.size_of_batch, self.tidy, self.dropout = dialogue, seed, batch, tidy, dropout
         self.world, self.kinds, self.width = EmojiWorld(seed, core=core), frozenset(kinds), width or None
+        self.questions = questions
         self.network, self.shares = network, SHARES if shares is None else shares
         unknown = set(self.shares) - set(SHARES)
         if unknown:
@@ -95,11 +98,23 @@ class Conversations:
 
     def _edit(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
         edit = self.world.edit(index)
-        return [*self._prompt(blind, self._picture(edit.source), edit.instruction), canvases.place(edit.target)]
+        target = straightened(edit.target) if self.tidy else edit.target
+        return [*self._prompt(blind, self._picture(edit.source), edit.instruction), canvases.place(target)]
 
     def _question(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
-        ask = self.world.question(index)
-        return self._answered((self._picture(ask.scene), ask.question), ask.answer)
+        """A picture and several questions, each with its answer."""
+        first, *more = self.world.questions(index, number=self.questions)
+        turns = [Turn.user(self._picture(first.scene), first.question)]
+        row: list[Any] = [*self.dialogue.render(Request(tuple(turns))), self._words(first.answer, self.dialogue.ending)]
+        for ask in more:
+            row += [self._next(ask.question), self._words(ask.answer, self.dialogue.ending)]
+        return row
+
+    def _next(self, question: str) -> Ids:
+        """A further turn as it stands behind a reply: what the template puts after a reply's ending."""
+        turns = Turn.user("a"), Turn.assistant("b"), Turn.user(question)
+        ids = [i for piece in self.dialogue.render(Request(turns)) if isinstance(piece, Ids) for i in piece.ids]
+        return Ids(ids[len(ids) - ids[::-1].index(self.dialogue.ending) :])
 
     def _caption(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
         tell = self.world.caption(index)

@@ -141,6 +141,21 @@ def test_questions_are_answered_by_the_scene() -> None:
     assert seen_types == set(QUESTION_ODDS)
 
 
+def test_several_questions_about_one_scene() -> None:
+    world = EmojiWorld(9)
+    for index in range(300):
+        first, *more = asked = world.questions(index, number=3)
+        assert first == world.question(index)
+        assert len(asked) == 3 and len({question.type for question in asked}) == 3
+        for question in more:
+            assert question.scene is first.scene and question.lang == first.lang
+            assert is_accepted(question.answer, question.accepted)
+            if question.type == "what":
+                assert len(question.scene.objects) == 1
+            if question.type == "count":
+                assert str(len(question.scene.objects)) in question.accepted
+
+
 def test_accepted_answers_are_those_of_the_evaluation_set() -> None:
     for item in read_questions():
         assert is_accepted(item.answer, item.accepted) and is_accepted(item.answer_zh, item.accepted)

@@ -6,9 +6,9 @@ from itertools import combinations
 
 import pytest
 
-from diptych.data.worlds.emoji import EmojiWorld, Scene, place_of, relation_of
+from diptych.data.worlds.emoji import EmojiWorld, Scene, pixel_box, place_of, relation_of, straightened
 from diptych.data.worlds.emoji.holdout import color_held, count_held, pair_held, scene_held
-from diptych.data.worlds.emoji.rules import BACKGROUNDS, OBJECTS, PLACES, STYLES, compatible, visible
+from diptych.data.worlds.emoji.rules import BACKGROUNDS, OBJECTS, STYLES, compatible, visible
 from diptych.data.worlds.emoji.sampling import KINDS
 from diptych.errors import InputError
 
@@ -99,8 +99,24 @@ def test_tidy_scenes_have_no_jitter(kind: str) -> None:
             assert not all(visible("noto", bg, thing.id, thing.color) for thing in scene.objects)
         if kind in ("single", "color"):
             assert [(thing.x, thing.y, thing.s) for thing in scene.objects] == [(128, 128, 160)]
-        if kind in ("position", "multi"):
-            assert all((thing.x, thing.y) in PLACES.values() for thing in scene.objects)
+        if kind in ("position", "two", "relation", "binding", "multi"):
+            assert all({thing.x, thing.y} <= {64, 128, 192} and thing.s == 96 for thing in scene.objects)
+
+
+def test_straightened_scenes_show_the_same_in_fewer_ways() -> None:
+    world = EmojiWorld(4)
+    for index in range(200):
+        scene = world.scene(index)
+        straight = straightened(scene)
+        assert straightened(straight) == straight
+        assert [(t.id, t.color) for t in straight.objects] == [(t.id, t.color) for t in scene.objects]
+        if len(scene.objects) < 5:
+            places = [[place_of(t.x, t.y) for t in s.objects] for s in (scene, straight)]
+            assert places[0] == places[1]
+        boxes = [pixel_box(t, straight.style, 64) for t in straight.objects]
+        for i, (left, top, right, bottom) in enumerate(boxes):
+            assert left >= 0 and top >= 0 and right <= 64 and bottom <= 64
+            assert all(a >= right or b >= bottom or c <= left or d <= top for a, b, c, d in boxes[i + 1 :])
 
 
 def test_style_and_background_can_be_asked_for() -> None:

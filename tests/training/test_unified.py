@@ -2,19 +2,24 @@
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image as Pillow
 
 import diptych
 from diptych.errors import TrainingError
+from diptych.models.network import Ids, Seen
 from diptych.models.registry import family, read_config
 from diptych.training import recipes
+from diptych.training.batches import Learn
 from diptych.training.card import facts, page
-from diptych.training.conversations import SHARES
+from diptych.training.conversations import SHARES, Canvases
 from diptych.training.encoder import EncoderTask, standardise
 from diptych.training.unified import UnifiedTask, initialised
+from diptych.types import Image, Request, Turn
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "recipes" / "janus-emoji", into)
     config = json.loads((into / "config.json").read_text("utf-8"))
     config["language_config"] |= {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    config["language_config"] |= {"num_attention_heads": 4, "num_key_value_heads": 4}
     config["vision_config"]["params"] |= {"width": 16, "layers": 1, "heads": 2, "stem": [4, 8, 8, 16]}
     config["aligner_config"]["params"] |= {"input_dim": 16, "n_embed": 32}
     config["gen_aligner_config"]["params"]["n_embed"] = 32
@@ -114,3 +120,20 @@ def test_mistakes_are_named(folder: Path) -> None:
     wrong = recipe(folder) | {"parts": {"tokenizer": "nowhere.safetensors"}}
     with pytest.raises(TrainingError, match="nowhere.safetensors is missing"):
         UnifiedTask(wrong)
+
+
+def test_several_answers_stand_as_in_a_real_conversation(folder: Path) -> None:
+    task = UnifiedTask(recipe(folder, shares={"question": 1.0}))
+    for index in range(20):
+        row = task.conversations._question(index, False, Canvases(task.module.network.encode, 64, (8, 8)))
+        asked = task.conversations.world.questions(index)
+        turns = [Turn.user(Image(Pillow.new("RGB", (64, 64))), asked[0].question)]
+        for before, after in pairwise(asked):
+            turns += [Turn.assistant(before.answer), Turn.user(after.question)]
+        learned = [piece.target.tolist() for piece in row if isinstance(piece, Learn)]
+        ours = [i for piece in row if not isinstance(piece, Seen) for i in piece[0 if isinstance(piece, Ids) else 1]]
+        whole = [
+            i for piece in task.dialogue.render(Request(tuple(turns))) if isinstance(piece, Ids) for i in piece.ids
+        ]
+        assert [int(i) for i in ours] == [*whole, *learned[-1]]
+        assert len(learned) == 3

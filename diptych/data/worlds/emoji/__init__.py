@@ -20,7 +20,7 @@ from diptych.data.worlds.emoji.edits import Edit
 from diptych.data.worlds.emoji.graph import Graph, Mention
 from diptych.data.worlds.emoji.questions import Question
 from diptych.data.worlds.emoji.render import pixel_box, render
-from diptych.data.worlds.emoji.scene import Scene, Thing, place_of, relation_of
+from diptych.data.worlds.emoji.scene import Scene, Thing, place_of, relation_of, straightened
 from diptych.data.worlds.emoji.stories import Story
 from diptych.data.worlds.emoji.world import Caption, Drawing, EmojiWorld
 
@@ -39,4 +39,5 @@ __all__ = [
     "place_of",
     "relation_of",
     "render",
+    "straightened",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from diptych.data.worlds.emoji.graph import Mention
+from diptych.data.worlds.emoji.graph import Graph, Mention
 from diptych.data.worlds.emoji.holdout import pair_held
 from diptych.data.worlds.emoji.rules import OBJECTS, TEMPLATES, WORLD, compatible
 from diptych.data.worlds.emoji.sampling import Look, Sampler
@@ -24,6 +24,18 @@ QUESTION_ODDS = {
     "what": (50, 0),
     "which": (20, 20),
 }
+# What else may be asked about a scene of a kind.
+ABOUT = {
+    "single": ("what",),
+    "color": ("color",),
+    "position": ("position",),
+    "two": ("existence", "relation_yn", "relation", "which"),
+    "relation": ("existence", "relation_yn", "relation", "which"),
+    "binding": ("existence", "color", "relation_yn", "relation", "which"),
+    "count": ("count",),
+    "multi": ("existence", "position"),
+}
+ANY_LOOK = Look()
 YES_NO = {"en": ("yes", "no"), "zh": ("是", "否")}
 
 
@@ -54,12 +66,39 @@ class Asked:
         return tuple(dict.fromkeys((*self.answers.values(), *self.others)))
 
 
+class Once(Sampler):
+    """Draws one scene by the rules of another sampler, and the same again whatever is asked next."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        super().__init__(sampler.split, sampler.core)
+        self.drawn: tuple[Graph, Scene] | None = None
+        self.kind = ""
+
+    def draw(self, rng: Random, kind: str, look: Look = ANY_LOOK, color_rate: float = 0.3) -> tuple[Graph, Scene]:
+        if self.drawn is None:
+            self.drawn, self.kind = super().draw(rng, kind, look, color_rate), kind
+        return self.drawn
+
+
+def draw_questions(rng: Random, sampler: Sampler, lang: str, look: Look, number: int) -> list[Question]:
+    """Up to `number` questions of different types about one scene; the first is drawn as `draw_question` draws it."""
+    once = Once(sampler)
+    first = draw_question(rng, once, lang, look)
+    types = [kind for kind in ("background", "style", *ABOUT[once.kind]) if kind != first.type]
+    chosen = rng.sample(types, min(number - 1, len(types)))
+    return [first, *(_put(rng, ASK[kind](rng, once, kind, look), kind, lang) for kind in chosen)]
+
+
 def draw_question(rng: Random, sampler: Sampler, lang: str, look: Look) -> Question:
     """A question of a random type; held-out splits ask only types whose scene can hold a held-out combination."""
     column = 1 if sampler.split == "heldout" else 0
     odds = {kind: row[column] + (row[1] if sampler.split == "any" else 0) for kind, row in QUESTION_ODDS.items()}
     kind = rng.choices(list(odds), list(odds.values()))[0]
-    asked = ASK[kind](rng, sampler, kind, look)
+    return _put(rng, ASK[kind](rng, sampler, kind, look), kind, lang)
+
+
+def _put(rng: Random, asked: Asked, kind: str, lang: str) -> Question:
+    """In words."""
     text = fill(rng.choice(TEMPLATES["vqa"][kind][lang]), Fill(asked.mentions, words=asked.words.get(lang, {})), lang)
     return Question(asked.scene, text, asked.answers[lang], asked.accepted, kind, lang)
 

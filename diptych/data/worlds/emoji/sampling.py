@@ -1,7 +1,7 @@
 """Random scenes: what is shown, then where it stands.
 
 Eight kinds of scene. A drawn scene obeys the rules of contrast, conflict and hold-out of its split; a *tidy* one
-stands exactly on its layout, which makes it the one right picture for a text.
+stands straightened on a grid, which makes it the one picture to be learned for a text.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from diptych.data.worlds.emoji.rules import (
     compatible,
     visible,
 )
-from diptych.data.worlds.emoji.scene import Scene, Thing, check_name
+from diptych.data.worlds.emoji.scene import Scene, Thing, check_name, straightened
 from diptych.errors import InputError
 
 KINDS = ("single", "color", "position", "two", "relation", "binding", "count", "multi")
@@ -144,7 +144,8 @@ def lay_out(rng: Random, graph: Graph, kind: str, look: Look) -> Scene:
     things: list[Thing] = []
     for mention, points, s in _slots(rng, graph, kind, look.tidy):
         things += [place(rng, mention, point, s, look.tidy) for point in points]
-    return Scene(look.style, look.bg, tuple(things))
+    scene = Scene(look.style, look.bg, tuple(things))
+    return straightened(scene) if look.tidy else scene
 
 
 def _slots(rng: Random, graph: Graph, kind: str, tidy: bool) -> list[tuple[Mention, tuple[Point, ...], int]]:

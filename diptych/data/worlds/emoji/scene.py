@@ -4,7 +4,7 @@ Coordinates are in 1/256 of the canvas, whatever its size in pixels; later objec
 """
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -12,6 +12,8 @@ from diptych.data.worlds.emoji.rules import BACKGROUNDS, COLORS, OBJECTS, STYLES
 from diptych.errors import InputError
 
 THIRDS = (102.4, 153.6)
+LARGE, SMALL = 128, 70  # sizes from which, and up to which, an object counts as large and small when straightened
+GRID, SMALL_GRID = (64, 128, 192), (48, 84, 128, 176, 208)
 
 
 def check_name(what: str, name: str, known: Collection[str]) -> None:
@@ -73,3 +75,24 @@ def relation_of(first: tuple[float, float], second: tuple[float, float]) -> str:
     if abs(x1 - x2) >= abs(y1 - y2):
         return "left" if x1 < x2 else "right"
     return "above" if y1 < y2 else "below"
+
+
+def straightened(scene: Scene) -> Scene:
+    """The same objects in three sizes on a grid of eighths (small ones: on their layout), so that an object looks the
+    same wherever it stands to a tokenizer whose codes are an eighth wide.
+
+    A lone large object stands in the middle; others keep their ninth of the canvas.
+    """
+    return replace(scene, objects=tuple(map(_straight, scene.objects)))
+
+
+def _straight(thing: Thing) -> Thing:
+    if thing.s >= LARGE:
+        return replace(thing, x=128, y=128, s=160)
+    small = thing.s <= SMALL
+    x, y = (_nearest(value, SMALL_GRID if small else GRID) for value in (thing.x, thing.y))
+    return replace(thing, x=x, y=y, s=64 if small else 96)
+
+
+def _nearest(value: int, grid: Collection[int]) -> int:
+    return min(grid, key=lambda point: abs(point - value))

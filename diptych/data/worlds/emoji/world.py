@@ -6,7 +6,7 @@ from random import Random
 from diptych.data.worlds.emoji.edits import Edit, draw_edit
 from diptych.data.worlds.emoji.graph import Graph
 from diptych.data.worlds.emoji.prompts import write_caption, write_prompt
-from diptych.data.worlds.emoji.questions import Question, draw_question
+from diptych.data.worlds.emoji.questions import Question, draw_question, draw_questions
 from diptych.data.worlds.emoji.rules import BACKGROUNDS, LANGUAGES, STYLES, TEMPLATES
 from diptych.data.worlds.emoji.sampling import KINDS, Look, Sampler
 from diptych.data.worlds.emoji.scene import Scene, check_name
@@ -87,6 +87,12 @@ class EmojiWorld:
         rng = self._rng("question", index)
         lang = _language(rng, lang)
         return draw_question(rng, self.sampler, lang, Look(tidy=tidy))
+
+    def questions(self, index: int, lang: str | None = None, tidy: bool = False, number: int = 3) -> list[Question]:
+        """Up to `number` questions of different types about one scene; the first is that of `question`."""
+        rng = self._rng("question", index)
+        lang = _language(rng, lang)
+        return draw_questions(rng, self.sampler, lang, Look(tidy=tidy), number)
 
     def caption(self, index: int, lang: str | None = None, tidy: bool = False) -> Caption:
         """A full description: every object, with its colour, number, place or relation where there is one."""
