@@ -88,3 +88,38 @@ LLAMAGEN_VQ = (  # VQ-16 of LlamaGen and Janus: tokenizers/conv.py; its decoder 
         }
     )
 )
+
+
+def compvis(levels: int) -> Layout:
+    """Encoder and decoder under the names of CompVis' code (taming-transformers, latent-diffusion): tokenizers/conv.py.
+
+    Its decoder counts levels from the finest, ours in the order in which they are applied.
+    """
+
+    def level(theirs: str, ours: int | str, resample: str) -> dict[str, str]:
+        block, attention = f"levels.{ours}.blocks.#", f"levels.{ours}.attention.#"
+        return {
+            **{f"{theirs}.block.#.{n}.*": f"{block}.{n}.*" for n in ("norm1", "conv1", "norm2", "conv2")},
+            f"{theirs}.block.#.nin_shortcut.*": f"{block}.shortcut.*",
+            **{f"{theirs}.attn.#.{n}.*": f"{attention}.{n}.*" for n in ("norm", "q", "k", "v")},
+            f"{theirs}.attn.#.proj_out.*": f"{attention}.out.*",
+            f"{theirs}.{resample}.conv.*": f"levels.{ours}.resample.conv.*",
+        }
+
+    ends = {
+        **{f"mid.attn_1.{n}.*": f"middle.attention.{n}.*" for n in ("norm", "q", "k", "v")},
+        "mid.attn_1.proj_out.*": "middle.attention.out.*",
+        **{f"mid.block_{i}.*": f"middle.block{i}.*" for i in (1, 2)},
+        **{f"{n}.*": f"{n}.*" for n in ("conv_in", "norm_out", "conv_out")},
+    }
+    up: dict[str, str] = {}
+    for i in range(levels):
+        up |= level(f"up.{i}", levels - 1 - i, "upsample")
+    encoder, decoder = Layout({**level("down.#", "#", "downsample"), **ends}), Layout({**up, **ends})
+    return encoder.under("encoder.", "encoder.") | decoder.under("decoder.", "decoder.")
+
+
+def magvitv2(levels: int) -> Layout:
+    """MAGVIT-v2 in showlab/magvitv2: tokenizers/lookup_free.py. Its tables of bits are computed."""
+    inside = {"encoder.quant_conv.*": "quant_conv.*", "decoder.post_quant_conv.*": "post_quant_conv.*"}
+    return compvis(levels) | Layout({**inside, "quantize.embedding": DROP, "quantize.power_vals": DROP})

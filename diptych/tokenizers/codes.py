@@ -7,7 +7,7 @@ and quantisers with several codes a place append one axis.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -96,14 +96,14 @@ class VisualTokenizer(nn.Module):
         self,
         encoder: Encoder,
         quant_conv: nn.Module,
-        quantiser: VQ,
+        quantiser: Quantiser,
         post_quant_conv: nn.Module,
         decoder: Decoder,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.quant_conv = quant_conv
-        self.quantiser = quantiser
+        self.quantiser: Any = quantiser  # what else it has, such as a codebook, is known to who built it
         self.post_quant_conv = post_quant_conv
         self.decoder = decoder
 
