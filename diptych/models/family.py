@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diptych.canvas import Writer
 from diptych.errors import CapabilityError, InputError
+from diptych.models.companions import Companion
 from diptych.models.network import Network, Piece
 from diptych.tokenizers.text import TextTokenizer
 from diptych.types import Request
@@ -101,6 +102,12 @@ class Family(ABC):
     @abstractmethod
     def recognises(cls, config: dict[str, Any], folder: Path) -> bool:
         """Is this the config.json, in this folder, of one of ours?"""
+
+    @classmethod
+    def companions(cls, config: dict[str, Any]) -> tuple[Companion, ...]:
+        """What else the model needs; found, its config stands in `config["companions"]` by name, and its tensors are
+        the layout's as `<name>/...`."""
+        return ()
 
     @classmethod
     def completed(cls, config: dict[str, Any], shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:

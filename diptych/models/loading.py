@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from diptych.errors import InputError, UnknownModelError, WeightsError
+from diptych.models.companions import find, joined
 from diptych.models.model import Model
 from diptych.models.registry import FAMILIES, family, locate, read_config
 from diptych.weights.files import Checkpoint, load_into
@@ -27,7 +28,10 @@ def load(name: str | Path, device: str = "auto", dtype: str | torch.dtype = "aut
     kind = _kind(folder, config)
     where = _device(device)
     precision = _dtype(dtype, where)
-    checkpoint = Checkpoint(_files(folder, kind.weights))
+    companions = kind.companions(config)
+    found = find(companions, folder)
+    checkpoint = joined(Checkpoint(_files(folder, kind.weights)), companions, found)
+    config = config | {"companions": found} if found else config
     config = kind.completed(config, checkpoint.shapes)
     network = _built(kind, config, folder)
     load_into(network, kind.layout(config), checkpoint, device=where, dtype=precision)

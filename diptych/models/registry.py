@@ -69,7 +69,7 @@ def locate(name: str | Path) -> Path:
         return folder
     text = str(name)
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        return _from_hub(text)
+        return from_hub(text)
     close = difflib.get_close_matches(text, shipped, n=1, cutoff=0.4)
     hint = f"did you mean {close[0]!r}? " if close else ""
     raise UnknownModelError(
@@ -78,12 +78,12 @@ def locate(name: str | Path) -> Path:
     )
 
 
-def _from_hub(name: str) -> Path:
-    """Weights and JSON only: no code is ever fetched."""
+def from_hub(name: str, weights: bool = True) -> Path:
+    """Weights (or not) and text files only: no code is ever fetched. Raises UnknownModelError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    wanted = ["*.safetensors", "*.json", "*.txt", "*.model"]
+    wanted = ["*.json", "*.txt", "*.model", *(["*.safetensors"] if weights else [])]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except LocalEntryNotFoundError as error:

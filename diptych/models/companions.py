@@ -1,0 +1,80 @@
+"""Folders that a model needs beside its own: an image tokenizer, a vision encoder, the language model it began as.
+
+Published models leave these in repositories of their own (`showlab/magvitv2`, `microsoft/phi-1_5`). A companion is
+looked for inside the model's folder, beside it, beside the folder that holds it, and then on the hub. Its config
+stands in the model's config under `companions`; its tensors are claimed by the model's layout like the model's own,
+as `<companion>/<published name>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from diptych.errors import UnknownModelError, WeightsError
+from diptych.models.registry import from_hub, read_json
+from diptych.weights.files import Checkpoint
+
+
+@dataclass(frozen=True)
+class Companion:
+    """name: what the family calls it, and the usual name of its folder; hub: its id on the hub.
+
+    weights: it brings tensors; otherwise only its config, and tokenizer files where it has some."""
+
+    name: str
+    hub: str
+    weights: bool = True
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The names its folder may have."""
+        return tuple(dict.fromkeys((self.name, PurePosixPath(self.hub).name)))
+
+
+class Found(NamedTuple):
+    """A companion that is there: its folder and its config.json."""
+
+    folder: Path
+    config: dict[str, Any]
+
+
+def find(companions: Sequence[Companion], folder: Path) -> dict[str, Found]:
+    """By name, every companion of the model in `folder`.
+
+    Raises WeightsError that says where a missing one was looked for.
+    """
+    found = {}
+    for companion in companions:
+        place = _place(companion, folder)
+        found[companion.name] = Found(place, read_json(place / "config.json"))
+    return found
+
+
+def _place(companion: Companion, folder: Path) -> Path:
+    folder = folder.absolute()
+    above = dict.fromkeys((folder, folder.parent, folder.parent.parent))
+    places = [place / name for place in above for name in companion.folders]
+    for place in places:
+        if (place / "config.json").is_file():
+            return place
+    try:
+        return from_hub(companion.hub, weights=companion.weights)
+    except UnknownModelError as error:
+        looked = ", ".join(map(str, places))
+        raise WeightsError(
+            f"{folder.name} needs {companion.hub}, which is published apart: looked for it at {looked}, and on the hub "
+            f"({error}); download {companion.hub} to {places[0]}"
+        ) from error
+
+
+def joined(own: Checkpoint, companions: Sequence[Companion], found: dict[str, Found]) -> Checkpoint:
+    """A model's checkpoint together with those of its companions, their names behind `<companion>/`."""
+    for companion in companions:
+        if companion.weights:
+            part = Checkpoint(found[companion.name].folder)
+            own.files = [*own.files, *part.files]
+            own.entries |= {f"{companion.name}/{name}": entry for name, entry in part.entries.items()}
+    return own
