@@ -59,15 +59,20 @@ class Pad:
 
 @dataclass(frozen=True)
 class Crop:
-    """Resize so that the shorter side is `size`, then cut the square in the middle (torchvision's arithmetic)."""
+    """Resize so that the shorter side is `size`, then cut the square in the middle.
+
+    An odd number of pixels too many: torchvision rounds where the cut begins (half to even), transformers cuts down.
+    """
 
     size: int
     resample: Pillow.Resampling = Pillow.Resampling.BICUBIC
+    rounds: bool = True
 
     def __call__(self, image: Pillow.Image) -> Pillow.Image:
         shorter = min(image.size)
         width, height = (int(self.size * side / shorter) for side in image.size)
-        left, top = round((width - self.size) / 2), round((height - self.size) / 2)
+        whole = round if self.rounds else int
+        left, top = whole((width - self.size) / 2), whole((height - self.size) / 2)
         resized = image.resize((width, height), self.resample)
         return resized.crop((left, top, left + self.size, top + self.size))
 

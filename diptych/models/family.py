@@ -85,6 +85,10 @@ class Dialogue(ABC):
     def pictures(self, pixels: Tensor) -> list[Pillow.Image]:
         """Pixels [B, 3, H, W] as decoded -> RGB pictures, rounded as the family does."""
 
+    def lessons(self) -> dict[str, Writer]:
+        """The writers as they are learned, by the name that `Learn` spans carry."""
+        return {"text": self.text(Options()), "image": self.image(Options())}
+
     def must(self, ability: str, remedy: str = "") -> None:
         """Raise CapabilityError where the model was not trained for `ability`."""
         if ability not in self.can:

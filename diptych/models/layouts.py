@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diptych.weights.layout import DROP, Layout, cut, unsqueezed
+from diptych.weights.layout import DROP, Layout, Rule, cut, unsqueezed
 
 LLAMA = Layout(  # transformers' Llama, Qwen2, Qwen3: backbone/transformer.py
     {
@@ -23,6 +23,23 @@ LLAMA = Layout(  # transformers' Llama, Qwen2, Qwen3: backbone/transformer.py
     }
 )
 
+PHI = Layout(  # transformers' Phi: one norm before attention and MLP, which stand side by side
+    {
+        "model.embed_tokens.*": "embed.*",
+        "model.layers.#.input_layernorm.*": "blocks.#.norm_attn.*",
+        "model.layers.#.self_attn.q_proj.*": "blocks.#.q.*",
+        "model.layers.#.self_attn.k_proj.*": "blocks.#.k.*",
+        "model.layers.#.self_attn.v_proj.*": "blocks.#.v.*",
+        "model.layers.#.self_attn.dense.*": "blocks.#.out.*",
+        "model.layers.#.self_attn.q_layernorm.*": "blocks.#.norm_q.*",
+        "model.layers.#.self_attn.k_layernorm.*": "blocks.#.norm_k.*",
+        "model.layers.#.mlp.fc1.*": "blocks.#.up.*",
+        "model.layers.#.mlp.fc2.*": "blocks.#.down.*",
+        "model.final_layernorm.*": "norm.*",
+        "lm_head.*": "head.*",
+    }
+)
+
 SIGLIP = Layout(  # transformers' SigLIP: encoders/vit.py
     {
         "embeddings.patch_embedding.*": "patch.*",
@@ -37,6 +54,30 @@ SIGLIP = Layout(  # transformers' SigLIP: encoders/vit.py
         "encoder.layers.#.mlp.fc2.*": "blocks.#.fc2.*",
         "post_layernorm.*": "norm.*",
     }
+)
+
+CLIP_VISION = (  # transformers' CLIP or its vision tower, read before the last norm: encoders/clip_vision.py
+    (
+        SIGLIP.only("encoder.")
+        | Layout(
+            {
+                "embeddings.class_embedding": Rule(("class_token",), lambda t: [t[None, None]], lambda p: p[0][0, 0]),
+                "embeddings.patch_embedding.weight": "patch.weight",
+                "embeddings.position_embedding.weight": unsqueezed("position"),
+                "embeddings.position_ids": DROP,
+                "pre_layrnorm.*": "norm_in.*",  # published with this name
+                "post_layernorm.*": DROP,
+            }
+        )
+    ).under("vision_model.", "")
+    | Layout(
+        {
+            "text_model.*": DROP,
+            "text_projection.weight": DROP,
+            "visual_projection.weight": DROP,
+            "logit_scale": DROP,
+        }
+    )
 )
 
 TIMM_VIT = Layout(  # the same ViT in timm's names; its pooling head is never used

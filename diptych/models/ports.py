@@ -58,6 +58,18 @@ class Words(Port):
         return torch.tensor(ids, dtype=like.dtype, device=like.device).expand(len(like), -1)
 
 
+class MarkedWords(Words):
+    """`Words` as Show-o and MMaDA learn them: every id of the vocabulary is answered for, and the marks around the
+    slots are learned with them (`objectives.marked.Marked`)."""
+
+    def head(self, hidden: Tensor, memo: Any, where: Tensor | None = None) -> Tensor:
+        """hidden [R, marks + m, D] -> logits [R, marks + m, C] of all ids; with `where` Bool[R, m] those and the
+        marks'."""
+        if where is not None:
+            where = F.pad(where, (len(self.before), len(self.after)), value=True)
+        return self._backbone[0].head(selected(hidden, where))
+
+
 class Codes(Port):
     """Slots are codes with a table and a head of their own; each is foretold by the token before it (Janus, LlamaGen).
 

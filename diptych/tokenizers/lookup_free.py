@@ -78,6 +78,11 @@ def magvitv2(config: Mapping[str, Any]) -> VisualTokenizer:
 HALVES = {"encoder": ENCODER, "decoder": DECODER}
 
 
+def magvitv2_levels(config: Mapping[str, Any]) -> int:
+    """How many resolutions its decoder has, after which its published tensors are numbered."""
+    return len((DECODER | config.get("decoder", {}))["ch_mult"])
+
+
 def _half(sizes: Mapping[str, Any]) -> ConvConfig:
     blocks = zip(sizes["ch_mult"], sizes["num_res_blocks"], strict=True)
     levels = tuple(Level(sizes["ch"] * width, count) for width, count in blocks)
