@@ -61,6 +61,19 @@ class Canvas:
     def slots(self) -> int:
         return self.known.shape[1]
 
+    def eligible(self, step: Step) -> Tensor:
+        """Bool[B, N]: the open slots that this visit may settle."""
+        if step.reach is None:
+            return ~self.known
+        return ~self.known & (torch.arange(self.slots, device=self.known.device) < step.reach)
+
+
+class Given(NamedTuple):
+    """What stands on a canvas before the first visit: value Int[..., N] or Float[..., N, C], known Bool[..., N]."""
+
+    value: Tensor
+    known: Tensor
+
 
 class Draws:
     """One CPU generator a sample, so that a result depends on neither device nor neighbours.
@@ -129,12 +142,13 @@ class Drawn(NamedTuple):
     """What an objective drew in one visit.
 
     values [B, m, ...] for the last-fed m slots or all N; score [B, m] ranks them (None: every slot moves);
-    stays_open Bool[B, m]: slots whose draw leaves them open.
+    stays_open Bool[B, m]: slots whose draw leaves them open; rewrites: the values go to settled slots as well.
     """
 
     values: Tensor
     score: Tensor | None = None
     stays_open: Tensor | None = None
+    rewrites: bool = False
 
 
 Guide = Callable[[Tensor, Canvas, Step], Tensor]  # the branches [G, B, m, C] -> [B, m, C]
@@ -147,8 +161,8 @@ class Objective(Protocol):
     def blank(self, batch: int, grid: tuple[int, ...], draws: Draws, device: Any) -> Tensor: ...
 
     def draw(self, parts: Tensor, canvas: Canvas, step: Step, guide: Guide, draws: Draws) -> Drawn:
-        """parts [G, B, m, C], one per guidance branch. The objective says what of it is guided: logits, velocity or
-        noise."""
+        """parts [G, B, m, C], one per guidance branch ([G, k, C] where the writer focuses). The objective says what
+        of it is guided: logits, velocity or noise."""
         ...
 
     def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]: ...
@@ -164,7 +178,11 @@ class Objective(Protocol):
 
 @dataclass
 class Writer:
-    """How a model writes one modality. order: raster | random | surest."""
+    """How a model writes one modality. order: raster | random | surest.
+
+    focus: the head runs only on slots that the visit may settle, and the objective gets their conditions as
+    [G, k, C]. It saves a large vocabulary's logits; what is drawn is the same, but fewer random numbers are asked for.
+    """
 
     port: Port
     objective: Objective
@@ -172,3 +190,4 @@ class Writer:
     guide: Guide
     order: str = "raster"
     stop: Callable[[Canvas, Step], Tensor] | None = None  # -> Bool[B]: rows that have ended
+    focus: bool = False

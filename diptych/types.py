@@ -32,6 +32,19 @@ class Text:
     text: str
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A text as it stands while it is written: its first `final` characters will not change any more.
+
+    Models that write from left to right only ever add; masked diffusion writes anywhere, and `BLANK` stands for a
+    token that is still open.
+    """
+
+    text: str
+    final: int
+
+
+BLANK = "▁"
 Part: TypeAlias = Text | Image
 Parts: TypeAlias = "str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Text | Image | Mapping[str, Any]"
 Turns: TypeAlias = "Parts | Turn | Sequence[Parts | Turn]"

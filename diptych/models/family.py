@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from diptych.canvas import Writer
+from diptych.encoders.preprocess import Crop, Preprocess
 from diptych.errors import CapabilityError, InputError
 from diptych.models.companions import Companion
 from diptych.models.network import Network, Piece
@@ -48,7 +49,7 @@ class Options:
 class Dialogue(ABC):
     """How a model is talked to: its prompt strings, its pictures in and out, its writers.
 
-    can: which of chat, generate, edit, interleave it was trained for. image_size: (height, width) it writes.
+    can: which of chat, generate, edit, inpaint, interleave it was trained for. image_size: (height, width) it writes.
     """
 
     can: frozenset[str]
@@ -85,15 +86,19 @@ class Dialogue(ABC):
     def pictures(self, pixels: Tensor) -> list[Pillow.Image]:
         """Pixels [B, 3, H, W] as decoded -> RGB pictures, rounded as the family does."""
 
+    def source(self, image: Pillow.Image) -> Tensor:
+        """A picture to be painted over -> pixels [3, H, W] in [-1, 1] at the size the model writes."""
+        return Preprocess((Crop(self.image_size[0]),))(image)
+
     def lessons(self) -> dict[str, Writer]:
         """The writers as they are learned, by the name that `Learn` spans carry."""
         return {"text": self.text(Options()), "image": self.image(Options())}
 
-    def must(self, ability: str, remedy: str = "") -> None:
+    def must(self, ability: str) -> None:
         """Raise CapabilityError where the model was not trained for `ability`."""
         if ability not in self.can:
             able = ", ".join(sorted(self.can))
-            raise CapabilityError(f"this model cannot {ability}; it can {able}{'; ' + remedy if remedy else ''}")
+            raise CapabilityError(f"this model cannot {ability}; it can {able}")
 
 
 class Family(ABC):

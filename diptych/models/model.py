@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 from PIL import Image as Pillow
 from torch import Tensor
 
-from diptych.canvas import Draws
+from diptych.canvas import Canvas, Draws, Given, Step
 from diptych.errors import InputError
 from diptych.models.family import Dialogue, Options
 from diptych.models.network import Ids, Made, Network, Piece
-from diptych.samplers.conversation import cut, draw, say, write
-from diptych.types import Image, Part, Reply, Request, Text, Turn, Turns, Want, conversation
+from diptych.models.painting import given, sketch
+from diptych.models.spoken import spoken
+from diptych.samplers.conversation import Watch, cut, draw, say, write
+from diptych.types import Draft, Image, Part, Reply, Request, Text, Turn, Turns, Want, conversation
 
 Progress = Callable[[int, int], None]
+Preview = Callable[[int, Pillow.Image], None]
 MAX_IMAGES = 64  # a reply that opens more pictures than this is cut off
 
 
@@ -58,74 +62,92 @@ class Model:
         n: int = 1,
         seed: int = 0,
         progress: Progress | None = None,
+        preview: Preview | None = None,
+        every: int = 8,
         **options: Any,
     ) -> list[Pillow.Image]:
         """Draw prompts: `n` RGB pictures a prompt, flat, in order. Picture k of a prompt has seed `seed + k`.
 
         options: guidance, temperature, top_k, top_p, steps, size (height, width); None is the published default.
+        preview: told (number of the picture, the picture so far) after each `every` visits to its canvas.
         Raises CapabilityError, InputError.
         """
         self.dialogue.must("generate")
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        if any(not isinstance(p, str) or not p.strip() for p in prompts):
-            raise InputError("a prompt is a string that says what to draw; it is empty here")
+        prompts = _said(prompt, "a prompt is a string that says what to draw; it is empty here")
         requests = [Request((Turn.user(p),), "image") for p in prompts]
-        return self._draw(requests, n, seed, Options(**options), progress)
+        return self._draw(_jobs(requests, n, seed), Options(**options), _Watch(progress, preview, every))
 
     def edit(
         self,
         image: Any,
         instruction: str | Sequence[str],
         *,
+        mask: Any = None,
         n: int = 1,
         seed: int = 0,
         progress: Progress | None = None,
+        preview: Preview | None = None,
+        every: int = 8,
         **options: Any,
     ) -> list[Pillow.Image]:
-        """Change a picture as instructed -> `n` RGB pictures an instruction.
+        """Change pictures as instructed -> `n` RGB pictures an instruction.
 
         image: one source, or a list of sources for one edit; with a list of instructions, a list of as many sources.
+        mask: inpainting. A picture of the source's size (or a list, one an instruction), white where to paint anew;
+        the instruction then says what the whole picture shows.
         """
-        self.dialogue.must("edit")
+        self.dialogue.must("edit" if mask is None else "inpaint")
         single = isinstance(instruction, str)
-        instructions = [instruction] if isinstance(instruction, str) else list(instruction)
-        sources = [image] if single else list(image)
-        if len(sources) != len(instructions):
+        instructions = _said(instruction, "an instruction is a string that says what to change; it is empty here")
+        sources, masks = ([image], [mask]) if single else (list(image), [None] * len(image) if mask is None else mask)
+        if not len(sources) == len(instructions) == len(masks):
             raise InputError(f"{len(sources)} pictures but {len(instructions)} instructions; give as many of each")
-        if any(not isinstance(i, str) or not i.strip() for i in instructions):
-            raise InputError("an instruction is a string that says what to change; it is empty here")
-        requests = [
-            Request((Turn.user(*(s if isinstance(s, list | tuple) else [s]), text),), "image")
-            for s, text in zip((_opened(s) for s in sources), instructions, strict=True)
-        ]
-        return self._draw(requests, n, seed, Options(**options), progress)
+        chosen = Options(**options)
+        if mask is None:
+            asked = zip(map(_opened, sources), instructions, strict=True)
+            turns = [Turn.user(*(s if isinstance(s, list | tuple) else [s]), text) for s, text in asked]
+            jobs = _jobs([Request((turn,), "image") for turn in turns], n, seed)
+        else:
+            grid = self.dialogue.grid(chosen)
+            pairs = [(_image(s), _image(m)) for s, m in zip(sources, masks, strict=True)]
+            starts = [given(self.network, self.dialogue, s, m, grid) for s, m in pairs]
+            jobs = _jobs([Request((Turn.user(text),), "image") for text in instructions], n, seed, starts)
+        return self._draw(jobs, chosen, _Watch(progress, preview, every))
 
     @overload
     def chat(self, turns: Turns, *, want: Want = ..., stream: Literal[False] = ..., **options: Any) -> Reply: ...
     @overload
     def chat(self, turns: Turns, *, want: Want = ..., stream: Literal[True], **options: Any) -> Iterator[Part]: ...
+    @overload
+    def chat(
+        self, turns: Turns, *, want: Want = ..., stream: Literal["drafts"], **options: Any
+    ) -> Iterator[Part | Draft]: ...
     def chat(
         self,
         turns: Turns,
         *,
         want: Want = "text",
         seed: int = 0,
-        stream: bool = False,
+        stream: bool | Literal["drafts"] = False,
         progress: Progress | None = None,
         **options: Any,
-    ) -> Reply | Iterator[Part]:
+    ) -> Reply | Iterator[Part] | Iterator[Part | Draft]:
         """Answer one conversation with text, with one picture, or (`want="any"`) with both as the model decides.
 
-        stream: an iterator of parts as they come, text in pieces and pictures when they are done.
+        stream: an iterator of parts as they come, text in pieces that are final and pictures when they are done. With
+        "drafts" each text is a row of `Draft`s, the whole of it as it stands after each visit: a model of masked
+        diffusion writes anywhere, and `Draft.final` says how many characters will not change.
         options: max_tokens (512), temperature (0: greedy), top_p, top_k, guidance ...
         """
         request = Request(conversation(turns), want)
         self.dialogue.must({"text": "chat", "image": "generate", "any": "interleave"}[want])
-        parts = self._parts(request, seed, Options(**options), progress)
+        if stream not in (True, False, "drafts"):
+            raise InputError(f'stream is True, False or "drafts", not {stream!r}')
+        parts = self._parts(request, seed, Options(**options), progress, stream == "drafts")
         if stream:
             return parts
         began = time.perf_counter()
-        joined = _joined(parts)
+        joined = _joined(part for part in parts if not isinstance(part, Draft))
         return Reply(tuple(joined), seed, {"seconds": time.perf_counter() - began})
 
     def chat_batch(
@@ -153,34 +175,25 @@ class Model:
         with torch.inference_mode():
             return self.network.read(rows)
 
-    def _draw(
-        self, requests: list[Request], n: int, seed: int, options: Options, progress: Progress | None
-    ) -> list[Pillow.Image]:
-        if not 1 <= n <= 1024:
-            raise InputError(f"n must lie in 1..1024, not {n}")
-        jobs = [(request, seed + k) for request in requests for k in range(n)]
+    def _draw(self, jobs: Sequence[_Job], options: Options, watch: _Watch) -> list[Pillow.Image]:
         pictures: list[Pillow.Image] = []
         for begin in range(0, len(jobs), self.batch):
             part = jobs[begin : begin + self.batch]
-            inner = None if progress is None else _share(progress, begin, len(part), len(jobs))
-            made = self._made([r for r, _ in part], [s for _, s in part], options, [[]] * len(part), inner)
+            made = self._made(part, options, watch=watch.of(self, begin, len(part), len(jobs)))
             pictures += [picture for own in made for picture in self._decoded(own)]
         return pictures
 
     def _made(
-        self,
-        requests: Sequence[Request],
-        seeds: Sequence[int],
-        options: Options,
-        said: Sequence[Sequence[Piece]],
-        progress: Progress | None = None,
+        self, jobs: Sequence[_Job], options: Options, said: Sequence[Piece] = (), watch: Watch | None = None
     ) -> list[Made]:
-        """Fill one picture's canvas for each request."""
-        branches, grid = self.dialogue.branches(requests[0], options), self.dialogue.grid(options)
-        rows = [self.dialogue.render(r, s, branch) for branch in branches for r, s in zip(requests, said, strict=True)]
-        writer = self.dialogue.image(options)
+        """Fill one picture's canvas for each job."""
+        branches, grid = self.dialogue.branches(jobs[0].request, options), self.dialogue.grid(options)
+        rows = [self.dialogue.render(job.request, said, branch) for branch in branches for job in jobs]
+        starts = [job.start for job in jobs if job.start is not None]
+        start = Given(*map(torch.stack, zip(*starts, strict=True))) if starts else None
         context = say(self.network.backbone, self._read(rows), room=grid[0] * grid[-1])
-        canvas = draw(context, writer, grid, len(branches), Draws(seeds), progress)
+        draws = Draws([job.seed for job in jobs])
+        canvas = draw(context, self.dialogue.image(options), grid, len(branches), draws, watch, start)
         return [Made(slots, grid) for slots in canvas.value]
 
     def _decoded(self, made: Made) -> list[Pillow.Image]:
@@ -198,39 +211,28 @@ class Model:
         texts = [self.dialogue.tokenizer.decode(cut(ids, self.dialogue.stops)[0]) for ids in _written(canvas)]
         return [Reply((Text(text.strip()),), seed) for text in texts]
 
-    def _parts(self, request: Request, seed: int, options: Options, progress: Progress | None) -> Iterator[Part]:
+    def _parts(
+        self, request: Request, seed: int, options: Options, progress: Progress | None, drafts: bool = False
+    ) -> Iterator[Part | Draft]:
         """One reply, part by part."""
         if request.want == "image":
-            yield from map(Image, self._draw([request], 1, seed, options, progress))
+            yield from map(Image, self._draw(_jobs([request], 1, seed), options, _Watch(progress)))
             return
         dialogue, said, draws = self.dialogue, list[Piece](), Draws([seed])
         context = say(self.network.backbone, self._read([dialogue.render(request)]), room=options.max_tokens)
         for count in range(MAX_IMAGES):
-            ids, stop = yield from self._text(context, draws, options)
+            visits = write(context, dialogue.text(options), options.max_tokens, draws)
+            canvases = (canvas for _, canvas in visits)
+            ids, stop = yield from spoken(canvases, dialogue.tokenizer, dialogue.stops, drafts)
             if stop is None or stop != dialogue.opening or request.want != "any":
                 return
             said.append(Ids([*ids, stop]))
-            (made,) = self._made([request], [seed + count], options, [said], progress)
+            watch = _Watch(progress).of(self, 0, 1, 1)
+            (made,) = self._made([_Job(request, seed + count)], options, said, watch)
             yield from map(Image, self._decoded(made))
             said += [made, Ids(list(dialogue.closing))]
             with torch.inference_mode():
                 context.extend(self._read([[Ids([stop]), made, Ids(list(dialogue.closing))]]))
-
-    def _text(self, context: Any, draws: Draws, options: Options) -> Iterator[Part]:
-        """Write text, yielding it as it comes; returns (its ids, the stop that ended it)."""
-        stream, ids = self.dialogue.tokenizer.stream(), list[int]()
-        for _, canvas in write(context, self.dialogue.text(options), options.max_tokens, draws):
-            new = int(canvas.value[0, len(ids)])
-            if new in self.dialogue.stops:
-                if piece := stream.flush():
-                    yield Text(piece)
-                return ids, new
-            ids.append(new)
-            if piece := stream.push(new):
-                yield Text(piece)
-        if piece := stream.flush():
-            yield Text(piece)
-        return ids, None
 
 
 @contextmanager
@@ -253,7 +255,7 @@ def _opened(source: Any) -> Any:
     )
 
 
-def _joined(parts: Iterator[Part]) -> list[Part]:
+def _joined(parts: Iterable[Part]) -> list[Part]:
     """Neighbouring texts as one, without space around it."""
     out: list[Part] = []
     for part in parts:
@@ -265,10 +267,51 @@ def _joined(parts: Iterator[Part]) -> list[Part]:
     return [p for p in texts if not isinstance(p, Text) or p.text]
 
 
-def _share(progress: Progress, begin: int, size: int, jobs: int) -> Progress:
-    """Progress of one batch as its share of the whole, counted in canvas slots."""
+def _image(source: Any) -> Image:
+    return source if isinstance(source, Image) else Image.open(source)
 
-    def report(done: int, total: int) -> None:
-        progress(begin * total + done * size, jobs * total)
 
-    return report
+def _said(text: str | Sequence[str], complaint: str) -> list[str]:
+    texts = [text] if isinstance(text, str) else list(text)
+    if any(not isinstance(t, str) or not t.strip() for t in texts):
+        raise InputError(complaint)
+    return texts
+
+
+class _Job(NamedTuple):
+    """One picture to be made."""
+
+    request: Request
+    seed: int
+    start: Given | None = None
+
+
+def _jobs(requests: Sequence[Request], n: int, seed: int, starts: Sequence[Given] | None = None) -> list[_Job]:
+    if not 1 <= n <= 1024:
+        raise InputError(f"n must lie in 1..1024, not {n}")
+    begun = starts or [None] * len(requests)
+    return [_Job(r, seed + k, start) for r, start in zip(requests, begun, strict=True) for k in range(n)]
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Who wants to hear of the work on many pictures."""
+
+    progress: Progress | None = None
+    preview: Preview | None = None
+    every: int = 8
+
+    def of(self, model: Model, begin: int, size: int, jobs: int) -> Watch | None:
+        """For one batch: its share of the whole, counted in canvas slots, and its pictures so far."""
+        if self.progress is None and self.preview is None:
+            return None
+
+        def watch(step: Step, canvas: Canvas) -> None:
+            if self.progress is not None:
+                done = int(canvas.known.sum(1).min())
+                self.progress(begin * canvas.slots + done * size, jobs * canvas.slots)
+            if self.preview is not None and (step.index + 1) % self.every == 0:
+                for row in range(size):
+                    self.preview(begin + row, sketch(model.network, model.dialogue, canvas, row))
+
+        return watch

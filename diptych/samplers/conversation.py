@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor
 
 from diptych.backbone.context import Context
 from diptych.backbone.packing import Sample
-from diptych.canvas import Canvas, Draws, Writer
+from diptych.canvas import Canvas, Draws, Given, Step, Writer
 from diptych.samplers.loop import blank, visits
 
-Progress = Callable[[int, int], None]
+Watch = Callable[[Step, Canvas], None]
 
 
 @torch.inference_mode()
@@ -23,24 +24,36 @@ def draw(
     grid: tuple[int, ...],
     branches: int,
     draws: Draws,
-    progress: Progress | None = None,
+    watch: Watch | None = None,
+    given: Given | None = None,
 ) -> Canvas:
-    """Fill one image canvas a sample; rows of the context are [branch, sample]."""
+    """Fill one image canvas a sample; rows of the context are [branch, sample].
+
+    given: what of the canvases [B, N, ...] is there already and stays; watch: told of every visit.
+    """
     device = context.backbone.embed.weight.device
     canvas = start = blank(writer, len(draws.generators), grid, draws, device)
+    if given is not None:
+        wide = given.known.view(*given.known.shape, *[1] * (start.value.ndim - 2))
+        start = replace(start, value=torch.where(wide, given.value, start.value), known=given.known)
     for step, canvas in visits(context, writer, start, branches, draws):
-        if progress is not None:
-            progress(step.index + 1, canvas.slots)
+        if watch is not None:
+            watch(step, canvas)
     return canvas
 
 
 @torch.inference_mode()
 def write(context: Context, writer: Writer, length: int, draws: Draws) -> Iterator[tuple[int, Canvas]]:
-    """Fill one text canvas a sample -> (slots written so far, canvas) after each visit."""
+    """Fill one text canvas a sample -> (visits so far, canvas) after each visit."""
     device = context.backbone.embed.weight.device
     start = blank(writer, len(draws.generators), (length,), draws, device)
     for step, canvas in visits(context, writer, start, 1, draws):
         yield step.index + 1, canvas
+
+
+def final(canvas: Canvas, row: int = 0) -> int:
+    """How many slots from the left are settled: what stands there will not change."""
+    return int(canvas.known[row].long().cumprod(0).sum())
 
 
 def cut(ids: Tensor, stops: frozenset[int]) -> tuple[list[int], int | None]:
