@@ -66,7 +66,7 @@ class Lowering(NamedTuple):
 
     causal: plain causal attention. Valid where every row is one causal sample, padded on the right if at all.
     open:   every query sees every key.
-    dense:  `mask` is Bool[B, 1, Tq, Tk].
+    dense:  `mask` is Bool[B, 1, Tq, Tk], or Float to be added to the logits.
     flex:   `mask` is a FlexAttention BlockMask.
     """
 
@@ -78,10 +78,17 @@ CAUSAL = Lowering("causal")
 OPEN = Lowering("open")
 
 
-def lower_dense(queries: Visibility, keys: Visibility) -> Lowering:
-    """A row of padding sees nothing; it is let see everything, so that its softmax stays finite. Nobody reads it."""
+def lower_dense(queries: Visibility, keys: Visibility, bias: Tensor | None = None) -> Lowering:
+    """A row of padding sees nothing; it is let see everything, so that its softmax stays finite. Nobody reads it.
+
+    bias [B, Tk]: added to the logits with which queries of other spans see a key.
+    """
     mask = dense(queries, keys)
-    return Lowering("dense", mask | ~mask.any(-1, keepdim=True))
+    mask = mask | ~mask.any(-1, keepdim=True)
+    if bias is None:
+        return Lowering("dense", mask)
+    others = queries.span[:, None, :, None] != keys.span[:, None, None, :]
+    return Lowering("dense", (others * bias[:, None, None]).masked_fill(~mask, float("-inf")))
 
 
 def lower_flex(queries: Visibility, keys: Visibility) -> Lowering:
@@ -102,8 +109,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, lowering: Lowering) -> Tensor:
         from torch.nn.attention.flex_attention import flex_attention
 
         return flex_attention(q, k, v, block_mask=lowering.mask, enable_gqa=grouped)  # type: ignore[return-value]
+    mask = lowering.mask
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(q.dtype)  # of another precision under autocast
     return F.scaled_dot_product_attention(
-        q, k, v, attn_mask=lowering.mask, is_causal=lowering.kind == "causal", enable_gqa=grouped
+        q, k, v, attn_mask=mask, is_causal=lowering.kind == "causal", enable_gqa=grouped
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diptych.attention import EVERYONE, KIN
+from diptych.attention import EVERYONE, KIN, lower_dense
 from diptych.backbone.cache import Cache
 from diptych.backbone.packing import Packed, Sample, Segment, Span, longest, pack
 from diptych.backbone.transformer import Backbone
@@ -18,12 +18,12 @@ class Context:
     """One row per guidance branch and sample; rows may differ in length and may be empty.
 
     `extend` says something for good, `probe` only tries it. Keys are cached unless somebody in the context looks at
-    whatever follows ("all"); then everything is computed anew, and nobody else need know.
+    whatever follows ("all") or has a bias; then everything is computed anew, and nobody else need know.
     """
 
     def __init__(self, backbone: Backbone, rows: Sequence[Sample], room: int = 0):
         self.backbone = backbone
-        self.cached = all(s.span.look != "all" for row in rows for s in row)
+        self.cached = all(_keepable(s.span) for row in rows for s in row)
         self.last_hidden: Tensor | None = None  # [R, n, D] of what was said last, aligned to the right
         self._said: list[list[Sample]] = []  # each extension's rows, for when they must be said anew
         self._fixed: dict[tuple, Packed] = {}  # packings of visits of one shape
@@ -40,7 +40,7 @@ class Context:
         self._said.append(list(rows))
         self._silent -= {r for r, row in enumerate(rows) if longest([row])}
         self._fixed.clear()
-        if not self.cached or any(s.span.look == "all" for row in rows for s in row):
+        if not self.cached or not all(_keepable(s.span) for row in rows for s in row):
             self.cached = False
             self.last_hidden = whole = self.backbone(pack(self._whole()))[:, -n:]
             return whole
@@ -85,11 +85,11 @@ class Context:
         """
         if tokens.shape[1] == 1 and self.cached and self._plain(spans[0][1]):
             return self._visit_one(tokens, spans[0][1], keep)
-        if keep or not self._passing([span for _, span in spans]):
-            rows = [_segments(row, spans) for row in tokens]
-            return self.extend(rows) if keep else self.probe(rows)
-        packed = self._fixed_packing(tokens, spans)
-        return self.backbone(packed, self.cache)
+        if keep:
+            return self.extend([_segments(row, spans) for row in tokens])
+        if self._passing([span for _, span in spans]):
+            return self.backbone(self._fixed_packing(tokens, spans), self.cache)
+        return self.backbone(self._fixed_whole(tokens, spans))[:, -tokens.shape[1] :]
 
     def _visit_one(self, tokens: Tensor, span: Span, keep: bool) -> Tensor:
         hidden = self.backbone.one(tokens, self.cache, span.expert)  # type: ignore[arg-type]
@@ -103,12 +103,12 @@ class Context:
     def _passing(self, spans: Sequence[Span]) -> bool:
         """May these be tried over the cache? Not where what was said before would be other, had it seen them."""
         heard = bool(self.cache.length) and any(span.audience == EVERYONE for span in spans)
-        return self.cached and not heard and all(span.look != "all" for span in spans)
+        return self.cached and not heard and all(map(_keepable, spans))
 
     def _plain(self, span: Span) -> bool:
         """May a single token of this span take the fast path: everybody kept is visible to it, and it to the rest."""
-        alone = span.audience not in (KIN, EVERYONE) and span.look != "all"
-        return alone and not self.cache.private and isinstance(span.expert, int)
+        alone = span.audience not in (KIN, EVERYONE) and _keepable(span)
+        return alone and not self.cache.private and isinstance(span.expert, int) and span.grid is None
 
     def _fixed_packing(self, tokens: Tensor, spans: Sequence[tuple[int, Span]]) -> Packed:
         key = (tokens.shape[1], tuple(spans), self.cache.length)
@@ -116,6 +116,18 @@ class Context:
             self._fixed = {key: self._pack([_segments(row, spans) for row in tokens])}
         packed = self._fixed[key]
         packed.x = tokens
+        return packed
+
+    def _fixed_whole(self, tokens: Tensor, spans: Sequence[tuple[int, Span]]) -> Packed:
+        """Everything said and this visit: of one visit to the next only the visit's own tokens differ."""
+        n, key = tokens.shape[1], (tokens.shape[1], tuple(spans), -1)
+        if key not in self._fixed:
+            rows = zip(self._whole(), tokens, strict=True)
+            self._fixed = {key: (packed := pack([[*said, *_segments(row, spans)] for said, row in rows]))}
+            packed.lowering = packed.lowering or lower_dense(packed.visibility, packed.visibility, packed.bias)
+            return packed
+        packed = self._fixed[key]
+        packed.x = torch.cat([packed.x[:, :-n], tokens], 1)
         return packed
 
     def _pack(self, rows: Sequence[Sample]) -> Packed:
@@ -127,6 +139,11 @@ class Context:
 
     def _new_cache(self, capacity: int) -> Cache:
         return self.backbone.new_cache(self._rows, max(capacity, 16) if self.cached else 0)
+
+
+def _keepable(span: Span) -> bool:
+    """May keys said before it, and its own, be kept? Not where it looks ahead; biases are not kept with the keys."""
+    return span.look != "all" and not span.bias
 
 
 def _segments(tokens: Tensor, spans: Sequence[tuple[int, Span]]) -> list[Segment]:

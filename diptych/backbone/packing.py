@@ -24,6 +24,7 @@ class Span(NamedTuple):
     expert:   which copy of the weights its tokens use (mixture of transformers); one number, or one a token.
     still:    all its tokens share one position (BAGEL, Transfusion).
     advance:  how far the next segment's positions move on; None: past this one (0: BAGEL's noise).
+    bias:     added to the attention logits with which other spans see its tokens (MMaDA's training pads).
     """
 
     look: Look = "causal"
@@ -31,6 +32,7 @@ class Span(NamedTuple):
     expert: int | tuple[int, ...] = 0
     still: bool = False
     advance: int | None = None
+    bias: float = 0.0
 
 
 class Segment(NamedTuple):
@@ -57,6 +59,7 @@ class Packed:
     private: bool  # some of it is for KIN only
     lowering: Lowering | None  # a cheaper form of the rule, where the host knows one that is equal
     starts: list[list[int]]  # the column at which each segment of a row begins
+    bias: Tensor | None = None  # [B, T]: added to the logits with which other spans see a token
 
 
 class _Columns:
@@ -70,6 +73,7 @@ class _Columns:
         self.horizon = np.zeros(shape, np.int64)
         self.audience = np.full(shape, LATER, np.int64)
         self.expert = np.zeros(shape, np.int64)
+        self.bias = np.zeros(shape, np.float32)
 
     def visibility(self) -> Visibility:
         return Visibility(*(torch.from_numpy(f) for f in (self.sample, self.span, self.horizon, self.audience)))
@@ -85,6 +89,7 @@ class _Columns:
         self.horizon[row, here] = base + reach
         self.audience[row, here] = span.audience
         self.expert[row, here] = span.expert
+        self.bias[row, here] = span.bias
 
 
 def advanced(position: int, n: int, span: Span) -> int:
@@ -130,6 +135,7 @@ def _pack(
     spans = [[s.span for sample in row for s in sample] for row in rows]
     ragged = min(sizes) < width
     single = all(len(row) == 1 for row in rows)
+    biased = bool(columns.bias.any())
     return Packed(
         x=x,
         position=torch.from_numpy(columns.position).to(x.device, non_blocking=True),
@@ -138,8 +144,9 @@ def _pack(
         end=torch.tensor(ends, device=x.device),
         ragged=ragged,
         private=any(s.audience == KIN for row in spans for s in row),
-        lowering=_cheapest(spans, width, base, clean, ragged, left, single),
+        lowering=None if biased else _cheapest(spans, width, base, clean, ragged, left, single),
         starts=starts,
+        bias=torch.from_numpy(columns.bias).to(x) if biased else None,
     )
 
 

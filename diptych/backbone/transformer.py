@@ -179,7 +179,7 @@ class Backbone(nn.Module):
     def forward(self, packed: Packed, cache: Cache | None = None) -> Tensor:
         """-> hidden states after the last norm, [B, T, D]. With a cache: written after its end, not committed."""
         keys = packed.visibility if cache is None else cache.open(packed.visibility)
-        lowering = packed.lowering or lower_dense(packed.visibility, keys)
+        lowering = packed.lowering or lower_dense(packed.visibility, keys, packed.bias)
         turn, x = self.turn(packed.position), packed.x
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, packed.route, lowering, cache, layer)

@@ -40,6 +40,23 @@ PHI = Layout(  # transformers' Phi: one norm before attention and MLP, which sta
     }
 )
 
+LLADA = Layout(  # LLaDA's llama blocks (OLMo's names), with an output head of its own: backbone/transformer.py
+    {
+        "wte.*": "embed.*",
+        "blocks.#.attn_norm.*": "blocks.#.norm_attn.*",
+        "blocks.#.q_proj.*": "blocks.#.q.*",
+        "blocks.#.k_proj.*": "blocks.#.k.*",
+        "blocks.#.v_proj.*": "blocks.#.v.*",
+        "blocks.#.attn_out.*": "blocks.#.out.*",
+        "blocks.#.ff_norm.*": "blocks.#.norm_mlp.*",
+        "blocks.#.ff_proj.*": "blocks.#.gate.*",
+        "blocks.#.up_proj.*": "blocks.#.up.*",
+        "blocks.#.ff_out.*": "blocks.#.down.*",
+        "ln_f.*": "norm.*",
+        "ff_out.*": "head.*",
+    }
+)
+
 SIGLIP = Layout(  # transformers' SigLIP: encoders/vit.py
     {
         "embeddings.patch_embedding.*": "patch.*",

@@ -14,9 +14,10 @@ from diptych.backbone.transformer import Backbone
 
 
 class Ids(NamedTuple):
-    """Text, as token ids."""
+    """Text, as token ids. span: how it stands in the context, where not as the network's texts do."""
 
     ids: list[int]
+    span: Span | None = None
 
 
 class Seen(NamedTuple):
@@ -63,7 +64,7 @@ class Network(nn.Module, ABC):
 
         def segment(piece: Piece) -> Segment:
             if isinstance(piece, Ids):
-                return Segment(next(texts), self.text_span)
+                return Segment(next(texts), piece.span or self.text_span)
             return Segment(next(seen if isinstance(piece, Seen) else made), self.image_span)
 
         return [[segment(piece) for piece in row] for row in rows]

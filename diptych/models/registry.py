@@ -13,6 +13,7 @@ from diptych.errors import UnknownModelError, WeightsError
 FAMILIES = {
     "janus": "diptych.models.janus:Janus",
     "janus-transformers": "diptych.models.janus_converted:JanusConverted",
+    "mmada": "diptych.models.mmada:MMaDA",
     "show_o": "diptych.models.show_o:ShowO",
 }
 BUILTIN = Path(__file__).parents[1] / "builtin"

@@ -139,11 +139,25 @@ class Masked(Token):
         self.sure, self.reopens = sure, reopens
 
     def draw(self, parts: Tensor, canvas: Canvas, step: Step, guide: Guide, draws: Draws) -> Drawn:
+        if parts.ndim == 3:
+            return self._draw_eligible(parts, canvas, step, guide, draws)
         logits = guide(parts, canvas, step).float()
         codes = self.pick(logits, draws)
         return Drawn(
             codes, self.sure(logits, codes, step, draws), None if self.reopens is None else codes == self.reopens
         )
+
+    def _draw_eligible(self, parts: Tensor, canvas: Canvas, step: Step, guide: Guide, draws: Draws) -> Drawn:
+        """`draw` where parts [G, k, C] are those of the eligible slots only; each is drawn by its own sample."""
+        where = canvas.eligible(step)
+        own = draws.only(where.nonzero()[:, 0].tolist())
+        drawn = self.draw(parts[:, :, None], canvas, step, guide, own)
+        assert drawn.score is not None
+        values, score = canvas.value.clone(), drawn.score.new_full(where.shape, float("-inf"))
+        values[where], score[where] = drawn.values[:, 0], drawn.score[:, 0]
+        if drawn.stays_open is None:
+            return Drawn(values, score)
+        return Drawn(values, score, torch.zeros_like(where).masked_scatter(where, drawn.stays_open))
 
     def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]:
         """Hide exactly round(N cos(pi u / 2)) slots, at least one (MaskGIT, as published). N does not count padding,

@@ -52,7 +52,8 @@ def settle(canvas: Canvas, drawn: Drawn, step: Step) -> Canvas:
         return replace(canvas, value=value, known=known)
     turn = canvas.turn if canvas.turn is not None else surest(canvas, drawn.score, step)
     turn = turn & ~canvas.known
-    wide = turn.view(*turn.shape, *[1] * (canvas.value.ndim - 2))
+    written = turn | canvas.known if drawn.rewrites else turn
+    wide = written.view(*turn.shape, *[1] * (canvas.value.ndim - 2))
     settled = turn if drawn.stays_open is None else turn & ~drawn.stays_open
     return replace(canvas, value=torch.where(wide, values, canvas.value), known=canvas.known | settled)
 
@@ -60,8 +61,7 @@ def settle(canvas: Canvas, drawn: Drawn, step: Step) -> Canvas:
 def surest(canvas: Canvas, score: Tensor, step: Step) -> Tensor:
     """Bool[B, N]: the slots of this visit where the surest go first."""
     if step.reach is not None:
-        later = torch.arange(canvas.slots, device=score.device) >= step.reach
-        score = score.masked_fill(later, float("-inf"))
+        score = score.masked_fill(~canvas.eligible(step), float("-inf"))
     if step.take is None:
         return taken(places(score, canvas.known), step)
     take = step.take.view(-1, 1) if isinstance(step.take, Tensor) else step.take
@@ -72,15 +72,21 @@ def visits(
     context: Context, writer: Writer, canvas: Canvas, branches: int, draws: Draws
 ) -> Iterator[tuple[Step, Canvas]]:
     """Fill one canvas, visit by visit; rows of the context are [branch, sample]. Ends early when every row has."""
-    port, batch = writer.port, len(canvas.known)
+    port = writer.port
     place = None if writer.order == "surest" else places(canvas.rank, canvas.known)
+    canvas, parts, seen, before = replace(canvas, given=canvas.known), canvas.value, Step(), None
     for step in writer.schedule(canvas):
         if place is not None:
             canvas = replace(canvas, turn=taken(place, step) & ~canvas.known)
-        hidden, memo = look(context, writer, canvas, step, branches)
-        parts = port.head(hidden, memo).unflatten(0, (branches, batch))
+        if writer.lazy and before is not None and torch.equal(before, canvas.known):
+            step = step if step.seen is not None else step._replace(seen=seen.time)
+        else:
+            hidden, memo = look(context, writer, canvas, step, branches)
+            where = canvas.eligible(step).repeat(branches, 1) if writer.focus else None
+            parts = port.head(hidden, memo, where)
+            parts, seen = parts.unflatten(0, (branches, len(parts) // branches)), step
         drawn = writer.objective.draw(parts, canvas, step, writer.guide, draws)
-        canvas = settle(canvas, drawn, step)
+        before, canvas = canvas.known, settle(canvas, drawn, step)
         if writer.stop is not None:
             canvas = replace(canvas, done=canvas.done | writer.stop(canvas, step))
         yield step, canvas
@@ -91,7 +97,8 @@ def visits(
 def look(context: Context, writer: Writer, canvas: Canvas, step: Step, branches: int) -> tuple[Tensor, object]:
     """Show the backbone the canvas -> hidden states [G * B, n, D], and the port's memo for each branch."""
     tokens, memo = writer.port.embed(canvas, step)
+    alike = branches * len(canvas.known) // len(tokens)  # 1 where the port has answered for every branch
     memo = tree_map_only(Tensor, lambda m: m.repeat(branches, *[1] * (m.ndim - 1)), memo)
     if not tokens.shape[1]:
         return context.ending(writer.port.lag), memo
-    return context.visit(tokens.repeat(branches, 1, 1), writer.port.spans(tokens.shape[1]), step.keep), memo
+    return context.visit(tokens.repeat(alike, 1, 1), writer.port.spans(tokens.shape[1]), step.keep), memo

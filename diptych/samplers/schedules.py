@@ -44,20 +44,22 @@ def reveal(visits: int, curve: Callable[[float], Tensor] = cosine, heat: float =
 
 
 def blocks(size: int, visits: int) -> Schedule:
-    """Text in blocks from left to right; within a block an even share of its slots a visit (LLaDA, MMaDA)."""
+    """Text in blocks from left to right, the last perhaps shorter; within a block an even share of the slots that are
+    open at the start take their turn in each visit, the first visits one more (LLaDA, MMaDA)."""
 
     def schedule(canvas: Canvas) -> Iterator[Step]:
-        count = canvas.slots // size
-        if count * size != canvas.slots or visits % count or visits < count:
+        count = -(-canvas.slots // size)
+        if visits % count:
             raise InputError(
-                f"{canvas.slots} slots in blocks of {size} want a length that is a multiple of {size} and a number of "
-                f"steps that is a multiple of the number of blocks; here it is {visits}"
+                f"{canvas.slots} slots are {count} blocks of {size}; the number of steps must be a multiple of "
+                f"{count}, but it is {visits}"
             )
-        each, done = visits // count, 0
+        each = visits // count
         for block in range(count):
+            end = min((block + 1) * size, canvas.slots)
+            open_ = (~canvas.known[:, block * size : end]).sum(1)
             for i in range(each):
-                done += size // each + (i < size % each)
-                yield Step(block * each + i, left=canvas.slots - done, reach=(block + 1) * size)
+                yield Step(block * each + i, take=open_ // each + (i < open_ % each).long(), reach=end)
 
     return schedule
 

@@ -64,11 +64,15 @@ def test_published_counts_and_temperatures(golden: GoldenSet, name: str) -> None
 
 
 def test_text_in_blocks() -> None:
-    steps = list(schedules.blocks(4, 6)(canvas(8)))
-    assert [(s.left, s.reach) for s in steps] == [(6, 4), (5, 4), (4, 4), (2, 8), (1, 8), (0, 8)]
+    def turns(size: int, visits: int, start: Canvas) -> list[tuple[list[int], int | None]]:
+        return [(torch.as_tensor(s.take).tolist(), s.reach) for s in schedules.blocks(size, visits)(start)]
+
+    assert turns(4, 6, canvas(8)) == [([2], 4), ([1], 4), ([1], 4), ([2], 8), ([1], 8), ([1], 8)]
+    assert turns(4, 4, canvas(6)) == [([2], 4), ([2], 4), ([1], 6), ([1], 6)]  # the last block is shorter
+    assert turns(4, 4, canvas(8, [[0, 1, 4], []])) == [([1, 2], 4), ([1, 2], 4), ([2, 2], 8), ([1, 2], 8)]
 
 
-@pytest.mark.parametrize(("slots", "size", "visits_"), [(9, 4, 4), (8, 4, 5), (8, 4, 1), (3, 4, 4)])
+@pytest.mark.parametrize(("slots", "size", "visits_"), [(9, 4, 4), (8, 4, 5), (8, 4, 1), (9, 2, 8)])
 def test_blocks_that_leave_slots_open_are_refused(slots: int, size: int, visits_: int) -> None:
     with pytest.raises(InputError, match="multiple"):
         list(schedules.blocks(size, visits_)(canvas(slots)))
