@@ -24,18 +24,6 @@ CLIP_STD: Triple = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Resize to height x width whatever the shape was."""
-
-    height: int
-    width: int
-    resample: Pillow.Resampling = Pillow.Resampling.BICUBIC
-
-    def __call__(self, image: Pillow.Image) -> Pillow.Image:
-        return image.resize((self.width, self.height), self.resample)
-
-
-@dataclass(frozen=True)
 class Pad:
     """Resize so that the longer side is `size`, then centre on a square of one colour.
 

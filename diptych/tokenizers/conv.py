@@ -223,11 +223,6 @@ class Decoder(nn.Module):
         self.norm_out = nn.GroupNorm(config.groups, width, config.eps)
         self.conv_out = nn.Conv2d(width, config.pixels, 3, padding=1)
 
-    @property
-    def last_layer(self) -> Tensor:
-        """The weight whose gradients balance perceptual and adversarial losses (taming-transformers)."""
-        return self.conv_out.weight
-
     def forward(self, features: Tensor) -> Tensor:
         x = self.middle(self.conv_in(features))
         for level in self.levels:

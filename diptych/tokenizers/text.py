@@ -2,12 +2,11 @@
 
 Prompt templates are strings in which the family's special tokens stand as text, and `encode` reads them as tokens, as
 the published code does. Published code reads special tokens in what a *person* wrote just the same; here a family
-passes such text through `defused` first, so that nobody can close a turn or open an image from inside a prompt.
+encodes such text with `specials=False`, so that nobody can close a turn or open an image from inside a prompt.
 """
 
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,6 @@ from tokenizers import Tokenizer
 
 from diptych.errors import WeightsError
 
-_BREAK = "\u200b"  # zero-width space: seen by nobody, and enough to make a special token plain text
 _HALF = "\ufffd"  # what the decoder writes for bytes that are no whole character
 
 
@@ -56,30 +54,15 @@ class TextTokenizer:
         """The text of token ids; `specials` also writes out the special tokens. Unknown ids are no text."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=not specials)
 
-    def stream(self, *, specials: bool = False) -> "TextStream":
+    def stream(self) -> "TextStream":
         """A decoder that takes ids one at a time and gives text as soon as whole characters are there."""
-        return TextStream(self, specials)
+        return TextStream(self)
 
     def special(self, token: str) -> int:
         """The id of a special token by name. Raises WeightsError if the tokenizer has none of this name."""
         if (index := self.tokenizer.token_to_id(token)) is None:
             raise WeightsError(f"the tokenizer has no token {token!r}; take the tokenizer published with the weights")
         return index
-
-    def defused(self, text: str) -> str:
-        """The text with every special token in it broken by a zero-width space; other text stays as it is."""
-        return self._specials.sub(lambda found: found[0][0] + _BREAK + found[0][1:], text)
-
-    @property
-    def vocab_size(self) -> int:
-        """Ids the tokenizer knows. The model's table is often larger: those ids decode to nothing."""
-        return self.tokenizer.get_vocab_size(with_added_tokens=True)
-
-    @cached_property
-    def _specials(self) -> re.Pattern[str]:
-        contents = (token.content for token in self.tokenizer.get_added_tokens_decoder().values() if token.special)
-        longest_first = sorted((c for c in contents if len(c) > 1), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
     @cached_property
     def _spelling(self) -> Tokenizer:
@@ -115,8 +98,8 @@ class TextStream:
     piece is the difference between decoding a short window with and without the new tokens.
     """
 
-    def __init__(self, tokenizer: TextTokenizer, specials: bool) -> None:
-        self._tokenizer, self._specials = tokenizer, specials
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
         self._ids: list[int] = []
         self._start = self._said = 0
 
@@ -137,8 +120,7 @@ class TextStream:
 
     def _window(self) -> tuple[str, str]:
         decode = self._tokenizer.decode
-        text = decode(self._ids[self._start :], specials=self._specials)
-        return text, decode(self._ids[self._start : self._said], specials=self._specials)
+        return decode(self._ids[self._start :]), decode(self._ids[self._start : self._said])
 
 
 def _sound(text: str) -> str:

@@ -36,15 +36,6 @@ def restore(checkpoint: Checkpoint, module: nn.Module, optimizer: torch.optim.Op
             ema.module.load_state_dict(module.state_dict())
 
 
-def load_weights(checkpoint: Checkpoint, module: nn.Module, average: bool = True) -> None:
-    """Fills a module with a checkpoint's weights; the averaged ones, if there are any and `average` is set."""
-    with torch.no_grad():
-        own = _persistent(module)
-        checkpoint.copy_into(WEIGHTS, own)
-        if average and (checkpoint.folder / AVERAGE).is_file():
-            checkpoint.copy_into(AVERAGE, {name: own[name] for name in checkpoint.names(AVERAGE)})
-
-
 def _persistent(module: nn.Module) -> dict[str, Tensor]:
     found = module.state_dict(keep_vars=True)
     for name, value in found.items():

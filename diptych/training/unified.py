@@ -6,9 +6,7 @@ family, so any family can be trained. Prompts are rendered by the same code that
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,8 +143,3 @@ def write_folder(task: UnifiedTask, network: nn.Module, folder: Path, dtype: tor
     network = network.to(dtype)
     own = {tensor.data_ptr(): name for name, tensor in reversed(network.state_dict().items())}  # a tied head once
     export(network, layout, layout.published(own.values()), folder)
-
-
-def facts(result: Result) -> Mapping[str, Any]:
-    """What a card says of the training."""
-    return json.loads(json.dumps({"steps": result.step, "seconds": round(result.seconds), "losses": result.losses}))

@@ -27,7 +27,7 @@ Source: TypeAlias = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 class Checkpoint(Mapping[str, Tensor]):
     """A folder, a file or several files of safetensors as a mapping from published names to tensors.
 
-    Looking a tensor up reads it from disk; `shapes` and `dtypes` do not. Raises WeightsError if files are missing,
+    Looking a tensor up reads it from disk; `shapes` does not. Raises WeightsError if files are missing,
     damaged, pickled, or hold one name twice.
     """
 
@@ -45,10 +45,6 @@ class Checkpoint(Mapping[str, Tensor]):
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: entry.shape for name, entry in self.entries.items()}
-
-    @property
-    def dtypes(self) -> dict[str, torch.dtype]:
-        return {name: entry.dtype for name, entry in self.entries.items()}
 
     @property
     def size(self) -> int:

@@ -41,7 +41,6 @@ def test_frame_is_what_the_config_says(folder):
     assert tokenizer.encode("hel") == [258, 257]
     assert tokenizer.encode("hel", frame=False) == [257]
     assert TextTokenizer(folder, {"add_eos_token": True}).encode("") == [258, 259]
-    assert tokenizer.vocab_size == 262
 
 
 def test_frame_is_the_post_processor_where_the_config_is_silent():
@@ -72,15 +71,10 @@ def test_templates_are_read_and_people_are_not():
     assert TOKENIZER.encode(text, frame=False) == [261, 257, 260]
     spelled = TOKENIZER.encode(text, frame=False, specials=False)
     assert not {260, 261} & set(spelled) and TOKENIZER.decode(spelled) == text
-    defused = TOKENIZER.defused(text)
-    assert not {260, 261} & set(TOKENIZER.encode(defused, frame=False))
-    assert defused.replace("\u200b", "") == text
-    assert TOKENIZER.defused("a < b > c | User") == "a < b > c | User"
 
 
 @given(st.lists(st.sampled_from([*SPECIALS, "<", "s>", "he", "|", "<s", "<<s>>"])).map("".join))
 def test_no_text_of_a_person_holds_a_special_token(text):
-    assert all(index < 258 for index in TOKENIZER.encode(TOKENIZER.defused(text), frame=False))
     assert all(index < 258 for index in TOKENIZER.encode(text, frame=False, specials=False))
 
 

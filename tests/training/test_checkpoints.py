@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diptych.errors import TrainingError
-from diptych.training import checkpoints, state
+from diptych.training import checkpoints
 from diptych.training.checkpoints import Checkpoint
 from diptych.training.loop import train
 from tests.training.tiny import SETTINGS, TinyModule, TinyTask, everything, finish
@@ -145,18 +145,6 @@ def test_another_model_is_refused(tmp_path: Path) -> None:
     module.unused = torch.nn.Parameter(torch.ones(4))
     with pytest.raises(TrainingError, match="has unused as"):
         train(TinyTask(module), SETTINGS, tmp_path)
-
-
-def test_averaged_or_plain_weights_can_be_loaded(tmp_path: Path) -> None:
-    task = TinyTask()
-    outcome = train(task, SETTINGS, tmp_path)
-    last = checkpoints.complete(tmp_path / "checkpoints")[-1]
-    for average, expected in ((True, outcome.module), (False, task.module)):
-        module = TinyModule()
-        state.load_weights(last, module, average)
-        for name, value in expected.state_dict().items():
-            assert torch.equal(module.state_dict()[name], value), (average, name)
-    assert not torch.equal(outcome.module.inner.weight, task.module.inner.weight)
 
 
 def test_saving_copies_one_tensor_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

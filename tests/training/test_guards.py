@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from diptych.errors import TrainingError
 from diptych.training import checkpoints, state
 from diptych.training.log import read
 from diptych.training.loop import train
-from tests.training.tiny import SETTINGS, TinyModule, TinyTask, finish
+from tests.training.tiny import SETTINGS, TinyTask, finish
 
 
 @pytest.mark.parametrize("gradient", [False, True], ids=["loss", "gradient"])
@@ -21,9 +22,8 @@ def test_training_stops_with_the_sample_ids(gradient: bool, tmp_path: Path) -> N
     assert all(f"17/{row}" in str(caught.value) for row in range(5))
     last = checkpoints.newest(tmp_path / "checkpoints")
     assert last is not None and last.step == 6
-    module = TinyModule()
-    state.load_weights(last, module)
-    assert all(bool(torch.isfinite(value).all()) for value in module.state_dict().values())
+    for file in (state.WEIGHTS, state.AVERAGE):
+        assert all(bool(torch.isfinite(value).all()) for value in load_file(last.folder / file).values())
     assert all(bool(torch.isfinite(parameter).all()) for parameter in task.module.parameters())
 
 

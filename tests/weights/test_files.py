@@ -63,7 +63,7 @@ def test_files_are_what_other_readers_expect(folder, published):
     checkpoint = Checkpoint(folder)
     assert checkpoint.metadata == {"made": "by a test"}
     assert checkpoint.shapes["qk.weight"] == (8, 4)
-    assert checkpoint.dtypes["emb.weight"] == torch.bfloat16
+    assert checkpoint.entries["emb.weight"].dtype == torch.bfloat16
     assert checkpoint.size == 80 + 128 + 16 + 12 + 8
 
 
