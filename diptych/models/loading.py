@@ -71,15 +71,14 @@ def _device(device: str) -> torch.device:
     """The device, once it has been seen to work."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    remedy = "use auto, cpu, or one that is on this machine, such as cuda:0 or mps"
     try:
         found = torch.device(device)
-        if found.type == "meta":
-            raise NotImplementedError("meta")
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        raise InputError(
-            f"device {device!r} is unknown or not on this machine; use auto, cpu, or one that is, such as cuda:0 or mps"
-        ) from error
+        raise InputError(f"device {device!r} is unknown or not on this machine; {remedy}") from error
+    if found.type == "meta":  # tensors without memory: nothing can be computed there
+        raise InputError(f"device {device!r} holds no numbers; {remedy}")
     return found
 
 

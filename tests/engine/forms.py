@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from diptych.backbone.packing import Sample, Segment, Span, pack
 from diptych.backbone.transformer import Backbone, BackboneConfig, LayerNorm, RMSNorm
 from diptych.canvas import Canvas, Draws, Port, Writer
+from diptych.errors import CapabilityError
 from diptych.models.network import Made, Network
 from diptych.models.ports import Codes, Words
 from diptych.objectives.denoise import Denoised
@@ -119,20 +120,20 @@ FLOWS = ("flow in the backbone", "flow around the backbone", "learnable queries"
 
 
 class Toy(Network):
-    """A network without eyes: what training needs to read text."""
+    """What training needs to read text. There are no pictures in its rows, and none come out."""
 
     def __init__(self, backbone: Backbone, port: Port, look: Any):
         super().__init__()
         self.backbone, self.port, self.text_span = backbone, port, Span(look)
 
     def see(self, pictures: list[Tensor]) -> list[Tensor]:
-        raise NotImplementedError
+        raise CapabilityError("this network has no vision encoder; give it text")
 
     def recall(self, made: list[Made]) -> list[Tensor]:
-        raise NotImplementedError
+        raise CapabilityError("this network does not read what it wrote; give it text")
 
     def decode(self, slots: Tensor, grid: tuple[int, ...]) -> Tensor:
-        raise NotImplementedError
+        raise CapabilityError("this network has no image tokenizer; look at the slots")
 
 
 @dataclass

@@ -122,10 +122,15 @@ def test_no_weights(folder: Path) -> None:
         diptych.load(folder)
 
 
-@pytest.mark.parametrize("device", ["abacus", "cuda:99", "meta", "cpu:x"])
+@pytest.mark.parametrize("device", ["abacus", "cuda:99", "cpu:x"])
 def test_unknown_devices(device: str) -> None:
     with pytest.raises(InputError, match=f"device {device!r} is unknown or not on this machine; use auto, cpu"):
         diptych.load(GOLDEN.folder, device=device)
+
+
+def test_a_device_without_memory() -> None:
+    with pytest.raises(InputError, match="device 'meta' holds no numbers; use auto, cpu"):
+        diptych.load(GOLDEN.folder, device="meta")
 
 
 @pytest.mark.parametrize("dtype", ["int4", "", torch.int8])
