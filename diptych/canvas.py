@@ -24,7 +24,8 @@ class Step(NamedTuple):
     left:  slots still open afterwards; Int[B] where rows differ (inpainting); take: how many take their turn,
            instead of `left`, where a slot may stay open although its turn was used (MMaDA's text);
     reach: slots from here on may not be settled yet (text in blocks); heat: the share of chance in "surest";
-    time, next: flow time now and afterwards; keep: what is fed stays in the context.
+    time, next: flow time now and afterwards, Float[B] where rows differ; seen: the time at which the backbone last saw
+           the canvas, where that is not now (lazy writers); keep: what is fed stays in the context.
     """
 
     index: int = 0
@@ -34,8 +35,9 @@ class Step(NamedTuple):
     reach: int | None = None
     heat: float = 0.0
     time: float | Tensor = 0.0
-    next: float = 0.0
+    next: float | Tensor = 0.0
     keep: bool = False
+    seen: float | Tensor | None = None
 
 
 @dataclass
@@ -46,7 +48,8 @@ class Canvas:
     known: Bool[B, N], settled; rank: Float[B, N], slots are settled from high to low where the order is fixed;
     turn:  Bool[B, N], whose turn it is in this visit, where that is known beforehand;
     grid:  the slots' shape, (N,) for text and (height, width) for images; done: Bool[B], rows that have ended;
-    memo:  what an objective's `corrupt` hands to its `loss` (the noise that was mixed in).
+    memo:  what an objective's `corrupt` hands to its `loss` (the noise that was mixed in);
+    given: Bool[B, N], known before the first visit.
     """
 
     value: Tensor
@@ -56,6 +59,7 @@ class Canvas:
     done: Tensor
     turn: Tensor | None = None
     memo: Any = None
+    given: Tensor | None = None
 
     @property
     def slots(self) -> int:
@@ -122,7 +126,8 @@ class Port(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, canvas: Canvas, step: Step) -> tuple[Tensor, Any]:
-        """-> tokens [B, n, D], and what the way out needs from the way in (a pytree of [B, ...] tensors, or None)."""
+        """-> tokens [B, n, D], and what the way out needs from the way in (a pytree of [B, ...] tensors, or None).
+        Where the guidance branches see different canvases, tokens are [G * B, n, D]."""
 
     @abstractmethod
     def head(self, hidden: Tensor, memo: Any, where: Tensor | None = None) -> Tensor:
@@ -182,6 +187,7 @@ class Writer:
 
     focus: the head runs only on slots that the visit may settle, and the objective gets their conditions as
     [G, k, C]. It saves a large vocabulary's logits; what is drawn is the same, but fewer random numbers are asked for.
+    lazy: a canvas that the last visit did not change is not shown again.
     """
 
     port: Port
@@ -191,3 +197,4 @@ class Writer:
     order: str = "raster"
     stop: Callable[[Canvas, Step], Tensor] | None = None  # -> Bool[B]: rows that have ended
     focus: bool = False
+    lazy: bool = False

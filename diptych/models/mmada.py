@@ -25,9 +25,9 @@ from diptych.models.companions import Companion
 from diptych.models.family import Dialogue, Family, Options
 from diptych.models.network import Ids, Made, Network, Piece, Seen
 from diptych.models.ports import MarkedWords, Words
-from diptych.objectives.absorbing import Absorbing
 from diptych.objectives.marked import Marked
 from diptych.objectives.tokens import Masked, Pick, Sure, argmax, gumbel64, race, sample, surest64
+from diptych.objectives.weighed import Weighed
 from diptych.samplers.guidance import alone, cfg
 from diptych.samplers.schedules import blocks, cosine, reveal
 from diptych.samplers.stopping import answered
@@ -189,7 +189,7 @@ class MMaDADialogue(Dialogue):
         """Blocks of 128 tokens, two a visit; greedy unless a temperature is given (mmu_generate)."""
         size = min(BLOCK, options.max_tokens)
         steps = options.steps or -(-options.max_tokens // size) * -(-size // 2)
-        objective = Absorbing(_pick(options), sure, self.network.mask)
+        objective = Weighed(_pick(options), sure, self.network.mask)
         stop = answered(self.stops)
         return Writer(self.network.words(), objective, blocks(size, steps), alone, "surest", stop, focus=True)
 
@@ -208,7 +208,7 @@ class MMaDADialogue(Dialogue):
         image = Marked(self.marks.codes, port.before, port.after)
         return {
             "text": self.text(Options()),
-            "plain": Writer(words, Absorbing(by_row=False), blocks(BLOCK, 1), alone, "surest"),
+            "plain": Writer(words, Weighed(by_row=False), blocks(BLOCK, 1), alone, "surest"),
             "image": Writer(port, image, reveal(1), alone, "surest"),
         }
 

@@ -23,8 +23,8 @@ from diptych.models.family import Options
 from diptych.models.mmada import Marks, MMaDADialogue, MMaDANetwork, llada
 from diptych.models.model import Model
 from diptych.models.network import Ids, Piece
-from diptych.objectives.absorbing import Absorbing
 from diptych.objectives.tokens import Masked, any_slot, argmax, gumbel64, race, surest, surest64
+from diptych.objectives.weighed import Weighed
 from diptych.samplers.conversation import say
 from diptych.samplers.guidance import alone, cfg
 from diptych.samplers.loop import blank, visits
@@ -145,7 +145,7 @@ def text(golden: GoldenSet, name: str, case: Case) -> None:
     each = steps * block // length
     pick, sure = gumbel64(temperature) if temperature else argmax, any_slot if "random" in name else surest64
     writer = dialogue(golden).text(Options())
-    writer.objective, writer.schedule = Absorbing(pick, sure, mask), blocks(block, steps)
+    writer.objective, writer.schedule = Weighed(pick, sure, mask), blocks(block, steps)
     writer.guide = cfg(1 + weight) if weight else alone
     writer.stop = block_ends(int(case.inputs["eot_token"]), each) if "eot_token" in case.inputs else None
     tape = Tape(uniform=noise(case, length, each, block, mask))
