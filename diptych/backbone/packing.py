@@ -24,6 +24,10 @@ class Span(NamedTuple):
     expert:   which copy of the weights its tokens use (mixture of transformers); one number, or one a token.
     still:    all its tokens share one position (BAGEL, Transfusion).
     advance:  how far the next segment's positions move on; None: past this one (0: BAGEL's noise).
+    grid:     height and width of the image its tokens are, row by row: they turn by row and column (2-D rotary).
+    stretch:  what rows and columns are divided by; 0: of a size without positions, queries and keys become zero.
+    tail:     its positions follow all others of its sample, however much is still written before it. Only where
+              everything sees everything.
     bias:     added to the attention logits with which other spans see its tokens (MMaDA's training pads).
     """
 
@@ -33,6 +37,9 @@ class Span(NamedTuple):
     still: bool = False
     advance: int | None = None
     bias: float = 0.0
+    grid: tuple[int, int] | None = None
+    stretch: float = 1.0
+    tail: bool = False
 
 
 class Segment(NamedTuple):
@@ -60,6 +67,7 @@ class Packed:
     lowering: Lowering | None  # a cheaper form of the rule, where the host knows one that is equal
     starts: list[list[int]]  # the column at which each segment of a row begins
     bias: Tensor | None = None  # [B, T]: added to the logits with which other spans see a token
+    cell: Tensor | None = None  # [B, T, 2]: row and column of tokens that stand on a grid, nan of the others
 
 
 class _Columns:
@@ -74,6 +82,7 @@ class _Columns:
         self.audience = np.full(shape, LATER, np.int64)
         self.expert = np.zeros(shape, np.int64)
         self.bias = np.zeros(shape, np.float32)
+        self.cell: np.ndarray | None = None
 
     def visibility(self) -> Visibility:
         return Visibility(*(torch.from_numpy(f) for f in (self.sample, self.span, self.horizon, self.audience)))
@@ -90,6 +99,11 @@ class _Columns:
         self.audience[row, here] = span.audience
         self.expert[row, here] = span.expert
         self.bias[row, here] = span.bias
+        if span.grid is not None:
+            if self.cell is None:
+                self.cell = np.full((*self.position.shape, 2), np.nan, np.float32)
+            cells = np.stack(np.divmod(count, span.grid[1]), 1)
+            self.cell[row, here] = cells / span.stretch if span.stretch else np.inf
 
 
 def advanced(position: int, n: int, span: Span) -> int:
@@ -124,12 +138,12 @@ def _pack(
         at, position = (width - sizes[b] if left else 0), 0
         starts.append([])
         for k, sample in enumerate(row):
-            position = 0 if start is None else start[b]
+            begins, position = _positions(sample, 0 if start is None else start[b])
             sample_end = at + sum(len(s.x) for s in sample)
-            for x, span in sample:
-                columns.fill(b, at, len(x), span, k, position, sample_end, base)
+            for (x, span), begin in zip(sample, begins, strict=True):
+                columns.fill(b, at, len(x), span, k, begin, sample_end, base)
                 starts[-1].append(at)
-                at, position = at + len(x), advanced(position, len(x), span)
+                at += len(x)
         ends.append(position)
     x = _scatter(rows, starts, batch, width)
     spans = [[s.span for sample in row for s in sample] for row in rows]
@@ -147,7 +161,16 @@ def _pack(
         lowering=None if biased else _cheapest(spans, width, base, clean, ragged, left, single),
         starts=starts,
         bias=torch.from_numpy(columns.bias).to(x) if biased else None,
+        cell=None if columns.cell is None else torch.from_numpy(columns.cell).to(x.device, non_blocking=True),
     )
+
+
+def _positions(sample: Sample, position: int) -> tuple[list[int], int]:
+    """Where each segment's positions begin, and where they go on after the last."""
+    begins = [0] * len(sample)
+    for i in sorted(range(len(sample)), key=lambda i: sample[i].span.tail):
+        begins[i], position = position, advanced(position, len(sample[i].x), sample[i].span)
+    return begins, position
 
 
 def _scatter(rows: Sequence[Sequence[Sample]], starts: list[list[int]], batch: int, width: int) -> Tensor:

@@ -18,6 +18,15 @@ def angles(position: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
     return turn.cos(), turn.sin()
 
 
+def grid_angles(cell: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
+    """(row, column) Float[..., 2] -> cos and sin, Float32[..., width / 2], the channels in turn by row and by column
+    (2-D rotary positions, as UniDisc has them). Where a cell is infinite both are zero: nothing is known of its place,
+    and its queries and keys vanish."""
+    turn = cell.to(torch.float32)[..., None, :] * frequencies(width // 2, theta).to(cell.device)[:, None]
+    turn = turn.flatten(-2)
+    return turn.cos().nan_to_num(0.0), turn.sin().nan_to_num(0.0)
+
+
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn the first 2 * cos.shape[-1] channels of x [B, H, T, E]; cos and sin [B, 1, T, A]. The rest stays (Phi)."""
     half = cos.shape[-1]

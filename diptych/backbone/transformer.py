@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from diptych.attention import Lowering, attend, attend_one, lower_dense
 from diptych.backbone.cache import Cache
 from diptych.backbone.packing import Packed, Route
-from diptych.backbone.positions import angles, rotate
+from diptych.backbone.positions import angles, grid_angles, rotate
 
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """Sizes and switches. `bias`: none (Llama) | qkv (Qwen2) | all (Phi). `parallel`: attention and MLP side by side
-    behind one norm (Phi). `rotary`: the share of a head's width that turns. `norm_qk`: a norm on each head's queries
-    and keys (Qwen3, BAGEL). `tied`: the output head is the embedding table."""
+    """Sizes and switches. `bias`: none (Llama) | qkv (Qwen2) | mlp (UniDisc) | all (Phi). `parallel`: attention and MLP
+    side by side behind one norm (Phi). `rotary`: the share of a head's width that turns. `norm_qk`: a norm on each
+    head's queries and keys (Qwen3, BAGEL); `norm_qk_whole`: one LayerNorm, with torch's eps, over all heads together;
+    `sandwich`: a norm also behind attention and MLP (UniDisc). `tied`: the output head is the embedding table."""
 
     width: int
     depth: int
@@ -35,6 +36,8 @@ class BackboneConfig:
     bias: str = "none"
     norm: str = "rms"
     norm_qk: bool = False
+    norm_qk_whole: bool = False
+    sandwich: bool = False
     mlp: str = "silu-gated"
     parallel: bool = False
     rotary: float = 1.0
@@ -98,7 +101,7 @@ class Block(nn.Module):
         super().__init__()
         self.config = c
         width, inner, kv = c.width, c.heads * c.head, c.kv_heads * c.head
-        qkv_bias, bias = c.bias in ("qkv", "all"), c.bias == "all"
+        qkv_bias, bias, mlp_bias = c.bias in ("qkv", "all"), c.bias == "all", c.bias in ("mlp", "all")
 
         def linear(a: int, b: int, biased: bool) -> nn.Module:
             return _copies(lambda: Linear(a, b, biased), c.experts)
@@ -112,18 +115,24 @@ class Block(nn.Module):
             linear(width, kv, qkv_bias),
         )
         self.out = linear(inner, width, bias)
-        self.gate = linear(width, c.hidden, bias) if c.mlp == "silu-gated" else None
-        self.up, self.down = linear(width, c.hidden, bias), linear(c.hidden, width, bias)
+        self.gate = linear(width, c.hidden, mlp_bias) if c.mlp == "silu-gated" else None
+        self.up, self.down = linear(width, c.hidden, mlp_bias), linear(c.hidden, width, mlp_bias)
         self.norm_attn = norm(width)
         self.norm_mlp = None if c.parallel else norm(width)
         self.norm_q, self.norm_k = (norm(c.head), norm(c.head)) if c.norm_qk else (None, None)
+        if c.norm_qk_whole:
+            self.norm_q, self.norm_k = (_copies(lambda n=n: LayerNorm(n), c.experts) for n in (inner, kv))
+        self.norm_attn_out, self.norm_mlp_out = (norm(width), norm(width)) if c.sandwich else (None, None)
 
     def project(self, y: Tensor, turn: tuple[Tensor, Tensor], route: Route) -> tuple[Tensor, Tensor, Tensor]:
         """y [B, T, D] -> queries [B, H, T, E], keys and values [B, K, T, E], rotated."""
         c = self.config
 
         def heads(layer: nn.Module, norm: nn.Module | None, n: int) -> Tensor:
-            t = layer(y, route).unflatten(-1, (n, c.head))
+            t = layer(y, route)
+            if c.norm_qk_whole:
+                return (t if norm is None else norm(t, route)).unflatten(-1, (n, c.head)).transpose(1, 2)
+            t = t.unflatten(-1, (n, c.head))
             return (t if norm is None else norm(t, route)).transpose(1, 2)
 
         q, k = heads(self.q, self.norm_q, c.heads), heads(self.k, self.norm_k, c.kv_heads)
@@ -136,8 +145,10 @@ class Block(nn.Module):
 
     def finish(self, x: Tensor, y: Tensor, attended: Tensor, route: Route) -> Tensor:
         """x the stream, y its normed form, attended [B, H, T, E] -> the stream after this block."""
-        after = x + self.out(attended.transpose(1, 2).flatten(2), route)
-        return after + self.feed(y if self.norm_mlp is None else self.norm_mlp(after, route), route)
+        heard = self.out(attended.transpose(1, 2).flatten(2), route)
+        after = x + (heard if self.norm_attn_out is None else self.norm_attn_out(heard, route))
+        fed = self.feed(y if self.norm_mlp is None else self.norm_mlp(after, route), route)
+        return after + (fed if self.norm_mlp_out is None else self.norm_mlp_out(fed, route))
 
     def forward(
         self, x: Tensor, turn: tuple[Tensor, Tensor], route: Route, lowering: Lowering, cache: Cache | None, layer: int
@@ -170,17 +181,21 @@ class Backbone(nn.Module):
         if config.tied:
             self.head.weight = self.embed.weight
 
-    def turn(self, position: Tensor) -> tuple[Tensor, Tensor]:
-        """cos and sin of Int[B, T] positions, [B, 1, T, A]."""
-        c = self.config
-        cos, sin = angles(position, int(c.head * c.rotary), c.theta)
+    def turn(self, position: Tensor, cell: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """cos and sin of Int[B, T] positions, [B, 1, T, A]; of tokens on a grid by their `cell` [B, T, 2]."""
+        width, theta = int(self.config.head * self.config.rotary), self.config.theta
+        cos, sin = angles(position, width, theta)
+        if cell is not None:
+            placed = ~cell.isnan().any(-1, keepdim=True)
+            across, up = grid_angles(cell, width, theta)
+            cos, sin = torch.where(placed, across, cos), torch.where(placed, up, sin)
         return cos[:, None], sin[:, None]
 
     def forward(self, packed: Packed, cache: Cache | None = None) -> Tensor:
         """-> hidden states after the last norm, [B, T, D]. With a cache: written after its end, not committed."""
         keys = packed.visibility if cache is None else cache.open(packed.visibility)
         lowering = packed.lowering or lower_dense(packed.visibility, keys, packed.bias)
-        turn, x = self.turn(packed.position), packed.x
+        turn, x = self.turn(packed.position, packed.cell), packed.x
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, packed.route, lowering, cache, layer)
         return self.norm(x, packed.route)

@@ -196,7 +196,9 @@ class Ancestral(Absorbing):
         score = torch.zeros(best.shape, device=best.device)
         if not step.heat:
             return Drawn(best, score)
-        now, then = (self.most * torch.as_tensor(t, device=best.device).float().view(-1, 1, 1) for t in (step.time, step.next))
+        now, then = (
+            self.most * torch.as_tensor(t, device=best.device).float().view(-1, 1, 1) for t in (step.time, step.next)
+        )
         p = logits.softmax(-1)
         q = torch.cat([p * (now - then), then.expand(*p.shape[:2], 1)], -1)
         u = draws.uniform(range(len(q)), *q.shape[1:]).to(q.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from diptych.canvas import Canvas, Guide, Step
@@ -18,6 +19,18 @@ def cfg(weight: float) -> Guide:
     def guide(parts: Tensor, canvas: Canvas, step: Step) -> Tensor:
         conditional, unconditional = parts[0], parts[1]
         return unconditional + weight * (conditional - unconditional)
+
+    return guide
+
+
+def cfg_rising(weight: float) -> Guide:
+    """(1 + w) c - w u with w = weight (1 - time): from no guidance at time 1 to all of it at time 0 (UniDisc)."""
+
+    def guide(parts: Tensor, canvas: Canvas, step: Step) -> Tensor:
+        conditional, unconditional = parts[0], parts[1]
+        time = torch.as_tensor(step.time if step.seen is None else step.seen, device=parts.device)
+        w = (weight * (1 - time)).view(-1, *[1] * (conditional.ndim - 1)).to(parts.dtype)
+        return (1 + w) * conditional - w * unconditional
 
     return guide
 
