@@ -11,12 +11,15 @@ from typing import Any
 from diptych.errors import UnknownModelError, WeightsError
 
 FAMILIES = {
+    "muddit": "diptych.models.muddit:Muddit",
     "janus": "diptych.models.janus:Janus",
     "janus-transformers": "diptych.models.janus_converted:JanusConverted",
     "mmada": "diptych.models.mmada:MMaDA",
     "show_o": "diptych.models.show_o:ShowO",
 }
 BUILTIN = Path(__file__).parents[1] / "builtin"
+PIPELINE = "model_index.json"  # of a diffusers pipeline, whose parts are folders
+PARTS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
 
 
 def family(name: str) -> Any:
@@ -26,11 +29,25 @@ def family(name: str) -> Any:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a model folder."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UnknownModelError(f"{folder} holds no config.json; point to a model folder in its published layout")
-    return read_json(path)
+    """config.json of a model folder; of a diffusers pipeline its model_index.json, in which each part's own config
+    stands under the part's name, with `_class_name`."""
+    if (folder / "config.json").is_file():
+        return read_json(folder / "config.json")
+    if (folder / PIPELINE).is_file():
+        index = read_json(folder / PIPELINE)
+        parts = {name: _part(folder / name, *value) for name, value in index.items() if _is_part(name, value)}
+        return index | parts
+    raise UnknownModelError(f"{folder} holds no config.json; point to a model folder in its published layout")
+
+
+def _is_part(name: str, value: Any) -> bool:
+    """[library, class], or [null, null] for a part that is not there; its name is a folder in the pipeline's."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[1], str) and Path(name).name == name
+
+
+def _part(folder: Path, library: str, kind: str) -> dict[str, Any]:
+    file = next((folder / name for name in PARTS if (folder / name).is_file()), None)
+    return {"_class_name": kind} | (read_json(file) if file else {})
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -47,8 +64,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def recognise(folder: Path | str) -> str | None:
-    """The name of the family a folder's config.json belongs to, or None."""
-    if not (Path(folder) / "config.json").is_file():
+    """The name of the family a folder's config.json (or model_index.json) belongs to, or None."""
+    if not any((Path(folder) / name).is_file() for name in ("config.json", PIPELINE)):
         return None
     config = read_config(Path(folder))
     return next((name for name in FAMILIES if family(name).recognises(config, Path(folder))), None)
