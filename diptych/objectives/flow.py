@@ -48,6 +48,8 @@ def waves(time: Tensor, width: int, longest: float = 1e4) -> Tensor:
     """Float[B] times -> [B, width]: cosines then sines of geometrically spaced frequencies (the time embedding of
     DiT, BAGEL, JanusFlow, MAR)."""
     half = width // 2
-    frequency = torch.exp(-math.log(longest) * torch.arange(half, device=time.device, dtype=torch.float32) / half)
-    angle = time.float()[:, None] * frequency
+    # a float32 exponent, as published; its exp is rounded from float64, alike on every machine: where times go up to
+    # a million (Muddit's training), the last bit of a frequency shifts a phase by 0.06
+    exponent = -math.log(longest) * torch.arange(half, dtype=torch.float32) / half
+    angle = time.float()[:, None] * exponent.double().exp().float().to(time.device)
     return torch.cat([angle.cos(), angle.sin()], -1)
