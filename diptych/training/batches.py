@@ -25,11 +25,16 @@ IGNORED = -100  # a slot that is not learned
 
 
 class Learn(NamedTuple):
-    """A span to be learned: which writer writes it, its slots Int[n] or Float[n, C], and their grid."""
+    """A span to be learned: which writer writes it, its slots Int[n] or Float[n, C], and their grid.
+
+    given: so many slots at its beginning are shown, neither hidden nor learned (a question on the reply's canvas);
+    only for objectives whose `corrupt` takes it.
+    """
 
     writer: str
     target: Tensor
     grid: tuple[int, ...] | None = None
+    given: int = 0
 
 
 Row = Sequence[Piece | Learn]
@@ -104,7 +109,8 @@ def _group(writer: Writer, spans: list[Learn], device: torch.device, draws: Draw
         for s, n in zip(spans, sizes, strict=True)
     ]
     target = torch.stack(padded).to(device)
-    canvas, step = writer.objective.corrupt(target, grid or (longest,), draws)
+    given = {"given": torch.tensor([s.given for s in spans])} if any(s.given for s in spans) else {}
+    canvas, step = writer.objective.corrupt(target, grid or (longest,), draws, **given)
     tokens, memo = writer.port.embed(canvas, step)
     padded_tokens = tokens.shape[1] == longest and not target.is_floating_point()
     if min(sizes) < longest and not padded_tokens:
