@@ -169,10 +169,9 @@ class ShowODialogue(Dialogue):
 
     def looked(self, picture: Piece, ids: list[int], system: Sequence[int] = ()) -> list[Piece]:
         """A picture and `ids` about it. Of codes the marks too are heard by all; `system` stands before CLIP's."""
-        begin, _ = self._ends()
         mmu, soi, eoi = (self.specials[name] for name in ("<|mmu|>", "<|soi|>", "<|eoi|>"))
         if self.reads_codes:
-            return [Ids([mmu, soi], HEARD), picture, Ids([eoi], HEARD), Ids([begin, *ids])]
+            return [Ids([mmu, soi], HEARD), picture, Ids([eoi], HEARD), Ids([self._ends()[0], *ids])]
         return [Ids([mmu, *system, soi]), picture, Ids([eoi, *ids])]
 
     def _ends(self) -> tuple[int, int]:
