@@ -6,7 +6,7 @@ transformers' `CLIPTextModelWithProjection`. B texts, L positions, D width, P wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,19 @@ from torch import Tensor, nn
 
 from diptych.encoders.vit import Activation, Block, ViTConfig
 
+# What transformers' CLIPTextConfig leaves out of a config.json
+DEFAULTS = {
+    "vocab_size": 49408,
+    "hidden_size": 512,
+    "intermediate_size": 2048,
+    "projection_dim": 512,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 8,
+    "max_position_embeddings": 77,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    "eos_token_id": 49407,
+}
 LARGEST = 2  # an eos id of old configs that is no eos: they pool at the largest id, which the eos once was
 
 
@@ -39,6 +52,24 @@ class CLIPTextConfig:
         """The same blocks as CLIP's vision tower has, over `length` positions."""
         sizes = {"width": self.width, "depth": self.depth, "heads": self.heads, "hidden": self.hidden}
         return ViTConfig(image_size=self.length, patch=1, activation=self.activation, eps=self.eps, **sizes)
+
+
+def clip_text(config: dict[str, Any], mask: bool = False) -> CLIPTextConfig:
+    """Sizes from transformers' config of a text tower."""
+    c = DEFAULTS | config
+    return CLIPTextConfig(
+        vocab=c["vocab_size"],
+        length=c["max_position_embeddings"],
+        width=c["hidden_size"],
+        depth=c["num_hidden_layers"],
+        heads=c["num_attention_heads"],
+        hidden=c["intermediate_size"],
+        projection=c["projection_dim"],
+        activation=c["hidden_act"].replace("_", "-"),
+        eps=c["layer_norm_eps"],
+        eos=c["eos_token_id"],
+        mask=mask,
+    )
 
 
 class CausalBlock(Block):

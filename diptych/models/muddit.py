@@ -1,8 +1,8 @@
 """Muddit (arXiv 2505.23606): masked diffusion of text and images by one MM-DiT, grown out of Meissonic.
 
 Official code: M-E-AGI-Lab/Muddit, src/{transformer,scheduler,pipeline}.py, train/{train_unified,instruction_tuning}.py.
-A model folder is a diffusers pipeline. Text and image are two streams of the same visit: whichever is written is the
-canvas, the other is context. CLIP's text tower reads the text, anew in every visit where it is the text that is written.
+A model folder is a diffusers pipeline. Text and image are two streams of one visit: whichever is written is the canvas,
+the other is context. CLIP's text tower reads the text, anew in every visit where it is the text that is written.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from diptych.backbone.codegrid import CodesIn, CodesOut
 from diptych.backbone.mmdit import CONDITION, IMAGE, TEXT, MMDiT, MMDiTConfig, two_layers
-from diptych.backbone.packing import Segment, Span
+from diptych.backbone.packing import Segment
 from diptych.backbone.transformer import RMSNorm
 from diptych.canvas import Given, Schedule, Writer
-from diptych.encoders.clip_text import CLIPText, CLIPTextConfig
+from diptych.encoders.clip_text import CLIPText, clip_text
 from diptych.encoders.preprocess import Preprocess, to_uint8
 from diptych.errors import InputError, WeightsError
 from diptych.models.family import Dialogue, Family, Options
@@ -38,19 +39,6 @@ from diptych.tokenizers.diffusers import vqmodel
 from diptych.types import Request
 from diptych.weights.layout import Layout, Rule, shaped
 
-# What transformers' CLIPTextConfig leaves out of a config.json
-CLIP = {
-    "vocab_size": 49408,
-    "hidden_size": 512,
-    "intermediate_size": 2048,
-    "projection_dim": 512,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 8,
-    "max_position_embeddings": 77,
-    "hidden_act": "quick_gelu",
-    "layer_norm_eps": 1e-5,
-    "eos_token_id": 49407,
-}
 WAVES = 256  # sinusoids of a time, and of each of the five numbers below
 SCORE = 6.0  # the aesthetic score that is asked for
 CLOCK = 1000.0  # a time in [0, 1] is embedded as a thousand times as much
@@ -63,14 +51,15 @@ NEGATIVE = (
 
 
 class MudditNetwork(Network):
-    """text: CLIP's tower. tokenizer: VQ, of pixels in [0, 1]. time, pooled, sizes: what modulates the backbone."""
+    """`TwoStreams` of an MM-DiT. text: CLIP's tower. tokenizer: VQ, of pixels in [0, 1]. time, pooled, sizes: what
+    modulates the backbone."""
 
     def __init__(self, backbone: MMDiT, text: CLIPText, tokenizer: VisualTokenizer, config: dict[str, Any]):
         super().__init__()
         self.backbone: Any = backbone
         self.text, self.tokenizer = text, tokenizer
         width, codes, c = backbone.config.width, config["codebook_size"], text.config
-        self.mask, self.scale = config["vocab_size"] - 1, 2 if config["downsample"] else 1
+        self.mask, self.mask_word, self.scale = config["vocab_size"] - 1, c.vocab, 2 if config["downsample"] else 1
         self.text_span = looking(expert=(CONDITION, *[TEXT] * c.length))
         self.time = two_layers(WAVES, width)
         self.pooled = nn.Linear(c.projection, width, bias=False)
@@ -81,16 +70,13 @@ class MudditNetwork(Network):
         self.picture_out = CodesOut(width, codes, config["upsample"])
 
     def words(self, ids: Tensor) -> Tensor:
-        """Int[B, L] -> [B, 1 + L, D]: their share of the condition, then a token each."""
         states = self.text(ids)
         return torch.cat([self.pooled(states.pooled)[:, None], self.words_in(states.hidden)], 1)
 
     def picture(self, codes: Tensor) -> Tensor:
-        """Int[B, h, w], `mask` where nothing is known -> [B, n, D]."""
         return self.picture_in(self.backbone.embed(codes))
 
     def opening(self, time: Tensor, sizes: Tensor) -> Tensor:
-        """Times [B] in [0, 1] and sizes [B, 5] -> what a visit adds to the condition, [B, 2, D]: CONDITION, TIME."""
         share = self.sizes(waves(sizes.flatten(), WAVES).view(len(sizes), -1).to(self.dtype))
         return torch.stack([share, self.time(waves(CLOCK * time, WAVES).to(self.dtype))], 1)
 
@@ -99,15 +85,17 @@ class MudditNetwork(Network):
             if isinstance(piece, Ids):
                 return segment
             height, width = piece.grid if isinstance(piece, Made) else self.grid(piece.pixels)
-            return segment._replace(span=self.picture_span((height, width)))
+            return segment._replace(span=looking(expert=IMAGE, grid=self.tokens((height, width))))
 
         return [list(map(placed, row, found)) for row, found in zip(rows, super().read(rows), strict=True)]
 
-    def picture_span(self, grid: tuple[int, int]) -> Span:
-        return looking(expert=IMAGE, grid=self.tokens(grid))
+    def word_logits(self, hidden: Tensor) -> Tensor:
+        return self.words_out(F.layer_norm(hidden, hidden.shape[-1:], eps=1e-6))
+
+    def code_logits(self, hidden: Tensor, grid: tuple[int, int], where: Tensor | None) -> Tensor:
+        return self.picture_out(hidden, grid, where)
 
     def tokens(self, grid: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of a grid of codes, in tokens."""
         return grid[0] // self.scale, grid[1] // self.scale
 
     def grid(self, pixels: Tensor) -> tuple[int, int]:
@@ -154,8 +142,8 @@ class MudditDialogue(Dialogue):
 
     def prompt(self, text: str) -> list[int]:
         """A text of the prompt's length: cut, or padded with what ends it."""
-        ids = self.tokenizer.encode(text, specials=False)
-        return [*ids[:-1][: self.length - 1], *[self.ending] * (self.length - min(len(ids) - 1, self.length - 1))]
+        ids = self.tokenizer.encode(text, specials=False)[:-1][: self.length - 1]
+        return ids + [self.ending] * (self.length - len(ids))
 
     def given(self, request: Request) -> Given:
         """What stands on a text canvas beforehand: the question, and nothing that ends it."""
@@ -254,7 +242,9 @@ class Muddit(Family):
                 hidden=4 * width,
             )
         )
-        return MudditNetwork(backbone, CLIPText(clip(config["text_encoder"])), vqmodel(config["vqvae"]), c)
+        return MudditNetwork(
+            backbone, CLIPText(clip_text(config["text_encoder"], mask=True)), vqmodel(config["vqvae"]), c
+        )
 
     @classmethod
     def layout(cls, config: dict[str, Any]) -> Layout:
@@ -269,23 +259,6 @@ class Muddit(Family):
     def dialogue(cls, folder: Path, config: dict[str, Any], network: Network) -> MudditDialogue:
         assert isinstance(network, MudditNetwork)
         return MudditDialogue(folder, network)
-
-
-def clip(config: dict[str, Any]) -> CLIPTextConfig:
-    c = CLIP | config
-    return CLIPTextConfig(
-        vocab=c["vocab_size"],
-        length=c["max_position_embeddings"],
-        width=c["hidden_size"],
-        depth=c["num_hidden_layers"],
-        heads=c["num_attention_heads"],
-        hidden=c["intermediate_size"],
-        projection=c["projection_dim"],
-        activation=c["hidden_act"].replace("_", "-"),
-        eps=c["layer_norm_eps"],
-        eos=c["eos_token_id"],
-        mask=True,
-    )
 
 
 def _condition(config: dict[str, Any]) -> Rule:
