@@ -7,6 +7,8 @@ import PIL.Image
 
 from diptych.images import data_uri
 
+SMALL = 128  # pixels: smaller pictures are enlarged on the page, and shown as the squares they are
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -58,10 +60,13 @@ p, figcaption, .facts { color: var(--soft); margin: 4px 0 0; }
 .cards { display: grid; gap: 16px; margin-top: 16px;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr)); }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 12px; }
+article.wide { grid-column: span 2; }
+@media (max-width: 507px) { article.wide { grid-column: auto; } }
 .pictures { display: flex; gap: 8px; }
 figure { margin: 0; flex: 1; min-width: 0; }
 figcaption { font-size: .8rem; text-align: center; }
-img { display: block; width: 100%; border-radius: 8px; background: #fff; }
+img { display: block; width: 100%; border-radius: 8px; background: #fff; box-shadow: 0 0 0 1px var(--line); }
+img.small { image-rendering: pixelated; }
 .asked { margin: 10px 0 0; font-weight: 600; color: var(--ink); overflow-wrap: anywhere; }
 .answer { color: var(--ink); overflow-wrap: anywhere; }
 .good::before { content: "\\2713\\00a0"; color: var(--good); font-weight: 700; }
@@ -108,9 +113,11 @@ def _card(card: Card) -> str:
         lines.append(f'<div class="answer{mark}">{html.escape(card.answer)}</div>')
     if card.truth:
         lines.append(f"<p>{html.escape(card.truth)}</p>")
-    return f"<article>{''.join(lines)}</article>"
+    wide = ' class="wide"' if len(card.pictures) > 1 else ""
+    return f"<article{wide}>{''.join(lines)}</article>"
 
 
 def _figure(shown: Shown) -> str:
     caption = f"<figcaption>{html.escape(shown.label)}</figcaption>" if shown.label else ""
-    return f'<figure><img alt="{html.escape(shown.label)}" src="{data_uri(shown.picture)}">{caption}</figure>'
+    small = ' class="small"' if max(shown.picture.size) <= SMALL else ""
+    return f'<figure><img{small} alt="{html.escape(shown.label)}" src="{data_uri(shown.picture)}">{caption}</figure>'

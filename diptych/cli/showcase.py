@@ -6,6 +6,7 @@ evaluation's own reader of emoji pictures.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -141,7 +142,9 @@ def _answered(picture: PIL.Image.Image, question: str, answer: str, truth: str, 
 
 
 def _said(reasons: Sequence[str]) -> str:
-    return "; ".join(reasons) or "as asked"
+    """What is wrong, and how many times where it is said of several things."""
+    counts = Counter(reasons)
+    return "; ".join(f"{what} ({n} times)" if n > 1 else what for what, n in counts.items()) or "as asked"
 
 
 def _first_of_each(items: Iterable[T], kind: Callable[[T], str]) -> list[T]:

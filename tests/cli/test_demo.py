@@ -6,6 +6,7 @@ import PIL.Image
 from PIL import Image
 
 from diptych.cli.page import Card, Section, Shown, page
+from diptych.cli.showcase import _said
 
 
 def test_demo_plays_all_acts(run, model, photo, tmp_path):
@@ -54,3 +55,17 @@ def test_the_page_needs_nothing_from_outside():
 
 def test_cards_nobody_can_judge_have_no_score():
     assert Section("t", "a", (Card("asked", ()),), 1.0).score == ""
+
+
+def test_small_pictures_are_shown_as_squares_and_pairs_get_room():
+    small, large = (Shown(PIL.Image.new("RGB", (side, side))) for side in (64, 384))
+    text = page("t", "f", [Section("It edits", "about", (Card("a", (small, large)), Card("b", (large,))), 1.0)])
+    assert text.count('<img class="small"') == 1 and text.count("<img ") == 3
+    assert text.count('<article class="wide">') == 1 and text.count("<article") == 2
+
+
+def test_what_is_said_of_several_things_is_said_once():
+    assert _said(["a flame is missing", "the rest moved", "a flame is missing"]) == (
+        "a flame is missing (2 times); the rest moved"
+    )
+    assert _said([]) == "as asked"
