@@ -37,7 +37,7 @@ from diptych.tokenizers.clip_bpe import clip_tokenizer
 from diptych.tokenizers.codes import VisualTokenizer
 from diptych.tokenizers.diffusers import vqmodel
 from diptych.types import Request
-from diptych.weights.layout import Layout, Rule, shaped
+from diptych.weights.layout import Layout, Rule
 
 WAVES = 256  # sinusoids of a time, and of each of the five numbers below
 SCORE = 6.0  # the aesthetic score that is asked for
@@ -267,6 +267,11 @@ def _condition(config: dict[str, Any]) -> Rule:
     return Rule(("pooled.weight", "sizes.weight"), lambda t: t.split(parts, 1), lambda p: torch.cat(list(p), 1))
 
 
+def _pointwise(ours: str) -> Rule:
+    """A 1x1 convolution that is our linear layer."""
+    return Rule((ours,), lambda t: [t.flatten(1)], lambda p: p[0][..., None, None])
+
+
 MASK_TOKEN = {"mask_token_embedding": "text.mask", "weight": "text.mask"}  # a bare tensor; its name when converted
 ENDS = {
     **{f"time_text_embed.timestep_embedder.linear_{i + 1}.*": f"time.{2 * i}.*" for i in range(2)},
@@ -277,7 +282,7 @@ ENDS = {
     "text_decoder.1.*": "words_out.*",
     "embed.embeddings.weight": "backbone.embed.weight",
     "embed.layer_norm.*": "picture_in.norm.*",
-    "embed.conv.weight": shaped("picture_in.conv.weight", 1, 1),
+    "embed.conv.weight": _pointwise("picture_in.conv.weight"),
     "down_block.downsample.norm.*": "picture_in.norm_down.*",
     "down_block.downsample.conv.*": "picture_in.down.*",
     "project_to_hidden_norm.*": "picture_in.norm_out.*",
@@ -286,7 +291,7 @@ ENDS = {
     "project_from_hidden.*": "picture_out.into.*",
     "up_block.upsample.norm.*": "picture_out.norm_up.*",
     "up_block.upsample.conv.*": "picture_out.up.*",
-    "mlm_layer.conv1.weight": shaped("picture_out.conv.weight", 1, 1),
+    "mlm_layer.conv1.weight": _pointwise("picture_out.conv.weight"),
     "mlm_layer.layer_norm.*": "picture_out.norm_out.*",
-    "mlm_layer.conv2.weight": shaped("picture_out.out.weight", 1, 1),
+    "mlm_layer.conv2.weight": _pointwise("picture_out.out.weight"),
 }

@@ -11,18 +11,15 @@ from torch import Tensor
 import diptych
 from diptych.backbone.packing import Segment, pack
 from diptych.canvas import Canvas, Draws, Writer
-from diptych.errors import InputError, UnknownModelError, WeightsError
-from diptych.models import registry
 from diptych.models.family import Options
 from diptych.models.model import Model
-from diptych.models.muddit import NEGATIVE, QUESTION, Muddit
 from diptych.models.network import Ids, Made, Piece, Seen
 from diptych.models.streams import PictureStream, WordStream
 from diptych.objectives.timed import Timed
 from diptych.samplers.conversation import say
 from diptych.samplers.loop import blank, visits
 from diptych.training.batches import Learn, losses
-from diptych.types import Image, Request, Turn
+from diptych.types import Request
 from tests.parity.sets import Case, GoldenSet, close, sets_of
 from tests.parity.tape import Tape
 
@@ -277,3 +274,7 @@ def test_case(golden: GoldenSet, name: str) -> None:
     check = next((check for prefix, check in CHECKS.items() if name.startswith(prefix)), None)
     assert check is not None, f"no check is written for case {name}"
     check(golden, name, golden.cases[name])
+
+
+def test_sets_are_there() -> None:
+    assert SETS, "no Muddit set was found; tests/fixtures/parity must hold one"
