@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from diptych.data.worlds.emoji import EmojiWorld, Scene, render, straightened
+from diptych.data.worlds.emoji.world import DRAWING_ODDS
 from diptych.errors import TrainingError
 from diptych.models.family import Dialogue, Options
 from diptych.models.network import Ids, Piece
@@ -46,6 +47,7 @@ class Canvases:
 class Conversations:
     """Batch `step` holds samples step * batch ... in the proportions of `shares`; a pure function of seed and step.
 
+    odds, plain: what is drawn, as in `EmojiWorld.drawing`. english: the share that is in English, not Chinese.
     tidy: pictures to be drawn are straightened (edited ones too), and in the world's first style on its first
     background unless the text says otherwise. questions: at most so many about one picture. dropout: the share of
     pictures drawn without their text, for guidance.
@@ -60,7 +62,9 @@ class Conversations:
         seed: int,
         batch: int,
         shares: dict[str, float] | None = None,
-        kinds: Sequence[str] = (),
+        odds: dict[str, float] | None = None,
+        plain: bool = False,
+        english: float = 0.5,
         tidy: bool = True,
         dropout: float = 0.1,
         width: int = 0,
@@ -68,8 +72,8 @@ class Conversations:
         questions: int = 3,
     ):
         self.dialogue, self.seed, self.size_of_batch, self.tidy, self.dropout = dialogue, seed, batch, tidy, dropout
-        self.world, self.kinds, self.width = EmojiWorld(seed, core=core), frozenset(kinds), width or None
-        self.questions = questions
+        self.world, self.width, self.questions = EmojiWorld(seed, core=core), width or None, questions
+        self.odds, self.plain, self.english = DRAWING_ODDS if odds is None else odds, plain, english
         self.network, self.shares = network, SHARES if shares is None else shares
         unknown = set(self.shares) - set(SHARES)
         if unknown:
@@ -86,24 +90,22 @@ class Conversations:
         for i, kind in enumerate(kinds):
             index = step * self.size_of_batch + i
             names.append(f"{kind} {index}")
-            rows.append(getattr(self, f"_{kind}")(index, rng.random() < self.dropout, canvases))
+            lang, blind = "en" if rng.random() < self.english else "zh", rng.random() < self.dropout
+            rows.append(getattr(self, f"_{kind}")(index, lang, blind, canvases))
         return list(zip(names, canvases.fill(rows), strict=True))
 
-    def _drawing(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
-        draw = self.world.drawing(index, tidy=self.tidy)
-        while self.kinds and draw.kind not in self.kinds:
-            index += 1_000_000_007
-            draw = self.world.drawing(index, tidy=self.tidy)
+    def _drawing(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
+        draw = self.world.drawing(index, lang, self.tidy, self.odds, self.plain)
         return [*self._prompt(blind, draw.prompt), canvases.place(draw.scene)]
 
-    def _edit(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
-        edit = self.world.edit(index)
+    def _edit(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
+        edit = self.world.edit(index, lang)
         target = straightened(edit.target) if self.tidy else edit.target
         return [*self._prompt(blind, self._picture(edit.source), edit.instruction), canvases.place(target)]
 
-    def _question(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
+    def _question(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
         """A picture and several questions, each with its answer."""
-        first, *more = self.world.questions(index, number=self.questions)
+        first, *more = self.world.questions(index, lang, number=self.questions)
         turns = [Turn.user(self._picture(first.scene), first.question)]
         row: list[Any] = [*self.dialogue.render(Request(tuple(turns))), self._words(first.answer, self.dialogue.ending)]
         for ask in more:
@@ -116,13 +118,13 @@ class Conversations:
         ids = [i for piece in self.dialogue.render(Request(turns)) if isinstance(piece, Ids) for i in piece.ids]
         return Ids(ids[len(ids) - ids[::-1].index(self.dialogue.ending) :])
 
-    def _caption(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
-        tell = self.world.caption(index)
+    def _caption(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
+        tell = self.world.caption(index, lang)
         return self._answered((self._picture(tell.scene), tell.prompt), tell.caption)
 
-    def _story(self, index: int, blind: bool, canvases: Canvases) -> list[Any]:
+    def _story(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
         """Text, opening mark, picture, closing mark, text again; the marks that open are learned as text."""
-        story, dialogue = self.world.story(index, tidy=self.tidy), self.dialogue
+        story, dialogue = self.world.story(index, lang, tidy=self.tidy), self.dialogue
         row: list[Any] = list(dialogue.render(Request((Turn.user(story.prompt),))))
         for text, scene in story.frames:
             row += [self._words(text, dialogue.opening), canvases.place(scene), Ids(list(dialogue.closing))]

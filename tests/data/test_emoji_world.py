@@ -98,9 +98,9 @@ def test_tidy_scenes_have_no_jitter(kind: str) -> None:
         for bg in others:
             assert not all(visible("noto", bg, thing.id, thing.color) for thing in scene.objects)
         if kind in ("single", "color"):
-            assert [(thing.x, thing.y, thing.s) for thing in scene.objects] == [(128, 128, 160)]
+            assert [(thing.x, thing.y, thing.s) for thing in scene.objects] == [(112, 112, 96)]
         if kind in ("position", "two", "relation", "binding", "multi"):
-            assert all({thing.x, thing.y} <= {64, 128, 192} and thing.s == 96 for thing in scene.objects)
+            assert all({thing.x, thing.y} <= {48, 112, 208} and thing.s == 96 for thing in scene.objects)
 
 
 def test_straightened_scenes_show_the_same_in_fewer_ways() -> None:
@@ -179,3 +179,12 @@ def test_wrong_options_are_refused() -> None:
         EmojiWorld(0).caption(0, lang="de")
     with pytest.raises(InputError, match="never held out"):
         EmojiWorld(0, split="heldout").scene(0, "single")
+
+
+def test_plain_drawings_name_neither_style_nor_background() -> None:
+    drawings = [EmojiWorld(2).drawing(index, odds={"single": 1, "multi": 3}, plain=True) for index in range(200)]
+    assert {drawing.kind for drawing in drawings} == {"single", "multi"}
+    assert sum(drawing.kind == "multi" for drawing in drawings) > 120
+    for drawing in drawings:
+        assert drawing.graph.style is None and drawing.graph.bg is None
+        assert all(thing.color is None for thing in drawing.scene.objects)

@@ -125,8 +125,8 @@ def test_mistakes_are_named(folder: Path) -> None:
 def test_several_answers_stand_as_in_a_real_conversation(folder: Path) -> None:
     task = UnifiedTask(recipe(folder, shares={"question": 1.0}))
     for index in range(20):
-        row = task.conversations._question(index, False, Canvases(task.module.network.encode, 64, (8, 8)))
-        asked = task.conversations.world.questions(index)
+        row = task.conversations._question(index, "en", False, Canvases(task.module.network.encode, 64, (8, 8)))
+        asked = task.conversations.world.questions(index, "en")
         turns = [Turn.user(Image(Pillow.new("RGB", (64, 64))), asked[0].question)]
         for before, after in pairwise(asked):
             turns += [Turn.assistant(before.answer), Turn.user(after.question)]

@@ -12,8 +12,9 @@ from diptych.data.worlds.emoji.rules import BACKGROUNDS, COLORS, OBJECTS, STYLES
 from diptych.errors import InputError
 
 THIRDS = (102.4, 153.6)
-LARGE, SMALL = 128, 70  # sizes from which, and up to which, an object counts as large and small when straightened
-GRID, SMALL_GRID = (64, 128, 192), (48, 84, 128, 176, 208)
+SMALL = 70  # sizes up to which an object counts as small when straightened
+GRID = {"left": 48, "center": 112, "right": 208}
+SMALL_GRID = (48, 84, 128, 176, 208)
 
 
 def check_name(what: str, name: str, known: Collection[str]) -> None:
@@ -78,21 +79,19 @@ def relation_of(first: tuple[float, float], second: tuple[float, float]) -> str:
 
 
 def straightened(scene: Scene) -> Scene:
-    """The same objects in three sizes on a grid of eighths (small ones: on their layout), so that an object looks the
-    same wherever it stands to a tokenizer whose codes are an eighth wide.
-
-    A lone large object stands in the middle; others keep their ninth of the canvas.
+    """The same objects at the same places in fewer ways: three eighths of the canvas large and on a grid of eighths, so
+    that an object looks the same wherever it stands to a tokenizer whose codes are an eighth wide. Small ones (five and
+    six of a kind) stay on their layout, a quarter large.
     """
     return replace(scene, objects=tuple(map(_straight, scene.objects)))
 
 
 def _straight(thing: Thing) -> Thing:
-    if thing.s >= LARGE:
-        return replace(thing, x=128, y=128, s=160)
-    small = thing.s <= SMALL
-    x, y = (_nearest(value, SMALL_GRID if small else GRID) for value in (thing.x, thing.y))
-    return replace(thing, x=x, y=y, s=64 if small else 96)
+    if thing.s <= SMALL:
+        x, y = (min(SMALL_GRID, key=lambda point: abs(point - value)) for value in (thing.x, thing.y))
+        return replace(thing, x=x, y=y, s=64)
+    return replace(thing, x=_eighth(thing.x), y=_eighth(thing.y), s=96)
 
 
-def _nearest(value: int, grid: Collection[int]) -> int:
-    return min(grid, key=lambda point: abs(point - value))
+def _eighth(value: int) -> int:
+    return GRID["left" if value < THIRDS[0] else "right" if value > THIRDS[1] else "center"]

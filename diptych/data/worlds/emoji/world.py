@@ -1,5 +1,6 @@
 """`EmojiWorld`: every kind of sample, endless, seeded and repeatable by index."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -70,15 +71,27 @@ class EmojiWorld:
         rng = self._rng("scene", index)
         return self.sampler.draw(rng, kind or rng.choice(self._kinds()), Look(style, bg, tidy))[1]
 
-    def drawing(self, index: int, lang: str | None = None, tidy: bool = True) -> Drawing:
-        """A prompt in one of all forms, and its picture; about a third name the style, a third the background."""
+    def drawing(
+        self,
+        index: int,
+        lang: str | None = None,
+        tidy: bool = True,
+        odds: Mapping[str, float] = DRAWING_ODDS,
+        plain: bool = False,
+    ) -> Drawing:
+        """A prompt in one of all forms, and its picture; about a third name the style, a third the background.
+
+        odds: how often each kind of scene is drawn, beside the others. plain: neither style nor background is named,
+        and nothing is painted but where the kind is about paint.
+        """
         rng = self._rng("drawing", index)
         lang = _language(rng, lang)
-        kinds = self._kinds()
-        kind = rng.choices(kinds, [DRAWING_ODDS[kind] for kind in kinds])[0]
-        bg = rng.choice(tuple(BACKGROUNDS)) if rng.random() < NAMED_BACKGROUND_RATE else None
-        style = rng.choice(STYLES) if rng.random() < NAMED_STYLE_RATE else None
-        graph, scene = self.sampler.draw(rng, kind, Look(style, bg, tidy), DRAWING_COLOR_RATE.get(kind, 0.0))
+        kinds = [kind for kind in self._kinds() if odds.get(kind)]
+        kind = rng.choices(kinds, [odds[kind] for kind in kinds])[0]
+        bg = rng.choice(tuple(BACKGROUNDS)) if rng.random() < NAMED_BACKGROUND_RATE and not plain else None
+        style = rng.choice(STYLES) if rng.random() < NAMED_STYLE_RATE and not plain else None
+        rate = 0.0 if plain else DRAWING_COLOR_RATE.get(kind, 0.0)
+        graph, scene = self.sampler.draw(rng, kind, Look(style, bg, tidy), rate)
         graph = replace(graph, bg=bg, style=style)
         return Drawing(write_prompt(rng, graph, kind, lang, synonyms=True), scene, graph, kind, lang)
 
