@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ SPAN = 0.03  # share of the curve over which it is smoothed
 def draw(folder: Path, log_x: bool = False) -> Path | None:
     """Draws `curve.png` from `log.jsonl` in a training's folder: every loss, raw and smoothed, and the learning rate.
 
-    None if there is nothing to draw yet. Raises TrainingError if matplotlib is not installed.
+    Dotted lines stand where the training was resumed, perhaps with other settings. None if there is nothing to draw
+    yet. Raises TrainingError if matplotlib is not installed.
     """
-    lines = [line for line in read(folder) if "losses" in line]
+    log = read(folder)
+    lines = [line for line in log if "losses" in line]
     if len(lines) < 2:
         return None
-    figure = _figure(lines, log_x)
+    resumed = [line["step"] for line in log if line.get("event") == "start" and line["step"] > 0]
+    figure = _figure(lines, resumed, log_x)
     with replacing(folder / NAME) as draft:
         figure.savefig(draft, dpi=90)
     return folder / NAME
@@ -36,7 +40,7 @@ def available() -> bool:
     return True
 
 
-def _figure(lines: list[dict[str, Any]], log_x: bool) -> Any:
+def _figure(lines: list[dict[str, Any]], resumed: list[int], log_x: bool) -> Any:
     try:
         from matplotlib.figure import Figure  # no pyplot: it keeps global state and may open windows
     except ImportError as error:
@@ -48,7 +52,10 @@ def _figure(lines: list[dict[str, Any]], log_x: bool) -> Any:
         _plot(axis, *series(lines, name), name)
     axes[-1].plot([line["step"] for line in lines], [line["lr"] for line in lines], color="tab:gray")
     axes[-1].set_ylabel("learning rate")
-    axes[-1].set_xlabel("step")
+    axes[-1].set_xlabel("step (dotted: resumed)" if resumed else "step")
+    for axis in axes:
+        for step in resumed:
+            axis.axvline(step, color="tab:gray", linestyle=":", linewidth=1)
     if log_x:
         axes[-1].set_xscale("log")
     return figure
@@ -74,10 +81,15 @@ def series(lines: list[dict[str, Any]], name: str) -> tuple[list[int], list[floa
 
 
 def smoothed(values: list[float], span: float = SPAN) -> list[float]:
-    """An exponential average over `span` of the curve's length, without the pull towards zero at its start."""
-    decay = 1 - 1 / max(1.0, span * len(values))
-    total, weight, result = 0.0, 0.0, []
-    for value in values:
-        total, weight = decay * total + (1 - decay) * value, decay * weight + (1 - decay)
-        result.append(total / weight)
-    return result
+    """An average over about `span` of the curve's length, falling off exponentially to both sides: one that only looks
+    back lies above a falling curve."""
+    decay = 1 - 2 / max(2.0, span * len(values))
+    before, after = _decaying(values, decay), _decaying(values[::-1], decay)[::-1]
+    weights = _decaying([1.0] * len(values), decay)
+    pairs = zip(values, before, after, weights, weights[::-1], strict=True)
+    return [(left + right - value) / (w + u - 1) for value, left, right, w, u in pairs]
+
+
+def _decaying(values: list[float], decay: float) -> list[float]:
+    """Running sums in which everything earlier counts `decay` times less at each step."""
+    return list(accumulate(values, lambda total, value: decay * total + value))

@@ -70,8 +70,21 @@ def test_the_curve_is_a_picture(tmp_path: Path) -> None:
 
 def test_smoothing_keeps_constants_and_follows_steps() -> None:
     assert curve.smoothed([3.0] * 50, span=0.2) == pytest.approx([3.0] * 50)
-    after = curve.smoothed([0.0] * 100 + [1.0] * 100, span=0.1)
-    assert after[99] == pytest.approx(0.0) and 0.0 < after[105] < 0.5 and after[-1] == pytest.approx(1.0, abs=0.01)
+    edge = curve.smoothed([0.0] * 100 + [1.0] * 100, span=0.1)
+    assert edge[99] == pytest.approx(1 - edge[100]) and 0.3 < edge[99] < 0.5 < edge[100] < 0.7
+    assert edge[0] == pytest.approx(0.0, abs=0.01) and edge[-1] == pytest.approx(1.0, abs=0.01)
+
+
+def test_smoothing_does_not_lag_behind() -> None:
+    falling = [float(100 - i) for i in range(100)]
+    assert curve.smoothed(falling, span=0.1)[30:70] == pytest.approx(falling[30:70], abs=0.05)
+
+
+def test_the_curve_shows_where_it_was_resumed(tmp_path: Path) -> None:
+    lines = [{"step": step, "lr": 0.1, "losses": {"loss": 1.0 + step}} for step in range(1, 9)]
+    axes = curve._figure(lines, [4], False).axes
+    assert [[line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == ":"] for axis in axes] == [[4], [4]]
+    assert axes[-1].get_xlabel() == "step (dotted: resumed)"
 
 
 def test_training_draws_its_curve_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
