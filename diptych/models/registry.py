@@ -16,6 +16,7 @@ FAMILIES = {
     "janus-transformers": "diptych.models.janus_converted:JanusConverted",
     "mmada": "diptych.models.mmada:MMaDA",
     "show_o": "diptych.models.show_o:ShowO",
+    "unidisc": "diptych.models.unidisc:UniDisc",
 }
 BUILTIN = Path(__file__).parents[1] / "builtin"
 PIPELINE = "model_index.json"  # of a diffusers pipeline, whose parts are folders

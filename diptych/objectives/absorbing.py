@@ -23,7 +23,7 @@ MOST = 1 - 1e-3  # the chance of being hidden at t = 1
 LEAST = 1e-3  # the smallest time that is trained
 TINY = 1e-10
 
-Cover = Callable[[Tensor, Draws], Tensor]  # target Int[B, N] -> Bool[B, N] or None: whole parts that are hidden
+Cover = Callable[[Tensor, Draws], Tensor]  # hidden Bool[B, N] -> the same, with whole parts that are hidden or shown
 
 
 def allowed(logits: Tensor, codes: Tensor) -> Tensor:
@@ -37,11 +37,15 @@ def substituted(logits: Tensor, value: Tensor, known: Tensor) -> Tensor:
     return torch.where(known[..., None], certain, logits.log_softmax(-1))
 
 
-def gumbel_race(logits: Tensor, draws: Draws, noise: Tensor | None = None) -> Tensor:
-    """The largest p / (1e-10 - log(u + 1e-10)): a draw from p, as MDLM's `_sample_categorical` makes it."""
-    p = logits.softmax(-1)
-    u = draws.uniform(range(len(p)), *p.shape[1:]).to(p.device)
-    return (p / (TINY - (u + TINY).log())).argmax(-1)
+def gumbel_race(logits: Tensor, draws: Draws) -> Tensor:
+    """A draw from softmax(logits), as MDLM's `_sample_categorical` makes it."""
+    return _raced(logits.softmax(-1), draws)
+
+
+def _raced(weights: Tensor, draws: Draws) -> Tensor:
+    """weights [B, N, C] -> where w / (1e-10 - log(u + 1e-10)) is largest, Int[B, N]."""
+    u = draws.uniform(range(len(weights)), *weights.shape[1:]).to(weights.device)
+    return (weights / (TINY - (u + TINY).log())).argmax(-1)
 
 
 def nucleus_race(top_p: float, temperature: float) -> Pick:
@@ -89,7 +93,8 @@ class Absorbing(Masked):
     """A joint canvas of several kinds of slots (text and images), or of one.
 
     kinds: Int[N], the kind of each slot; weights: of each kind's loss. snr: bounds the weight of small times
-    (softmin-SNR). cover: hides whole parts in training. antithetic: times of a batch are stratified.
+    (softmin-SNR). cover: hides whole parts in training. antithetic: times of a batch are stratified. ratio: kind 0's
+    loss is never more than so many times kind 1's.
     """
 
     def __init__(
@@ -102,9 +107,11 @@ class Absorbing(Masked):
         snr: float | None = None,
         cover: Cover | None = None,
         antithetic: bool = True,
+        ratio: float | None = None,
     ):
         super().__init__(pick, sure)
-        self.kinds, self.weights, self.snr, self.cover, self.antithetic = kinds, weights, snr, cover, antithetic
+        self.kinds, self.weights, self.snr, self.cover = kinds, weights, snr, cover
+        self.antithetic, self.ratio = antithetic, ratio
 
     def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]:
         """Slots below 0 are hidden like others, but not learned."""
@@ -127,22 +134,22 @@ class Absorbing(Masked):
         return ~canvas.known & (canvas.value >= 0)
 
     def loss(self, condition: Tensor, target: Tensor, canvas: Canvas, step: Step) -> Tensor:
-        """The weighted sum over hidden slots, over the number of all slots that count, hidden or not."""
+        """Weighted sums over hidden slots, over the number of all slots that count, hidden or not."""
         where = self.learned(canvas)
-        surprise = F.cross_entropy(condition.float(), target[where], reduction="none")
         assert isinstance(step.time, Tensor)
-        weight = self.weight(step.time)[:, None] * self._shares(target)
-        return (surprise * weight.expand(where.shape)[where]).sum() / (target >= 0).sum()
+        surprise = F.cross_entropy(condition.float(), target[where], reduction="none")
+        surprise = surprise * self.weight(step.time)[:, None].expand(where.shape)[where] / (target >= 0).sum()
+        kinds = torch.zeros(where.shape[1], dtype=torch.long) if self.kinds is None else self.kinds
+        kinds = kinds.to(where.device).expand(where.shape)[where]
+        sums = [weight * surprise[kinds == kind].sum() for kind, weight in enumerate(self.weights)]
+        if self.ratio is not None and len(sums) == 2:
+            sums[0] = balanced(sums[0], sums[1], self.ratio)
+        return torch.stack(sums).sum()
 
     def weight(self, time: Tensor) -> Tensor:
         """Of -log p at `time`: sigma' / (e^sigma - 1 + 1 / snr)."""
         sigma, slope = noise(time)
         return slope / (sigma.expm1() + (1 / self.snr if self.snr else 0.0))
-
-    def _shares(self, target: Tensor) -> Tensor:
-        if self.kinds is None:
-            return torch.full(target.shape[1:], self.weights[0], device=target.device)
-        return torch.tensor(self.weights, device=target.device)[self.kinds.to(target.device)]
 
 
 def balanced(text: Tensor, image: Tensor, ratio: float) -> Tensor:
@@ -150,7 +157,7 @@ def balanced(text: Tensor, image: Tensor, ratio: float) -> Tensor:
     return text * (ratio * image.detach() / (text.detach() + 1e-8)).clamp(max=1.0)
 
 
-def cover_one_kind(kinds: Tensor, chance: float) -> Callable[[Tensor, Draws], Tensor]:
+def cover_one_kind(kinds: Tensor, chance: float) -> Cover:
     """With chance / 2 exactly all slots of kind 0 are hidden, with chance / 2 of kind 1; where both or neither come up,
     the slots that were drawn (UniDisc's `mask_entire_modality`)."""
 
@@ -158,12 +165,12 @@ def cover_one_kind(kinds: Tensor, chance: float) -> Callable[[Tensor, Draws], Te
         rows = range(len(hidden))
         text, image = (draws.uniform(rows, 1) < chance / 2 for _ in range(2))
         hidden = torch.where(text & ~image, kinds == 0, hidden)
-        return torch.where(image & ~text & (kinds == 1).any(), kinds == 1, hidden)
+        return torch.where(image & ~text, kinds == 1, hidden)
 
     return cover
 
 
-def cover_later_runs(kinds: Tensor, chance: float, least: int = 5) -> Callable[[Tensor, Draws], Tensor]:
+def cover_later_runs(kinds: Tensor, chance: float, least: int = 5) -> Cover:
     """Run k of the n runs of one kind that have `least` slots or more is hidden as well with 2 chance (k + 1) / n."""
     _, sizes = torch.unique_consecutive(kinds, return_counts=True)
     runs = torch.arange(len(sizes)).repeat_interleave(sizes)
@@ -196,12 +203,11 @@ class Ancestral(Absorbing):
         score = torch.zeros(best.shape, device=best.device)
         if not step.heat:
             return Drawn(best, score)
-        now, then = (
-            self.most * torch.as_tensor(t, device=best.device).float().view(-1, 1, 1) for t in (step.time, step.next)
-        )
+        now, then = (self._hidden(time, best.device) for time in (step.time, step.next))
         p = logits.softmax(-1)
-        q = torch.cat([p * (now - then), then.expand(*p.shape[:2], 1)], -1)
-        u = draws.uniform(range(len(q)), *q.shape[1:]).to(q.device)
-        codes = (q / (TINY - (u + TINY).log())).argmax(-1)
+        codes = _raced(torch.cat([p * (now - then), then.expand(*p.shape[:2], 1)], -1), draws)
         stays = codes == p.shape[-1]
         return Drawn(best.where(stays, codes), score, stays)
+
+    def _hidden(self, time: float | Tensor, device: torch.device) -> Tensor:
+        return self.most * torch.as_tensor(time, device=device).float().view(-1, 1, 1)

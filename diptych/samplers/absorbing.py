@@ -34,8 +34,12 @@ def counted(visits: int, curve: Callable[[Tensor], Tensor] = arccos, room: int |
         open_ = _open(canvas, room)
         steps = [min(visits, n) for n in open_]
         takes = torch.stack([_padded(shares(curve, s, n), max(steps), 0) for s, n in zip(steps, open_, strict=True)])
-        time = _times(steps).to(canvas.known.device)
+        time, left = _times(steps).to(canvas.known.device), torch.tensor(open_)
         for i in range(max(steps)):
+            takes[:, i] = torch.minimum(takes[:, i], left)
+            left = left - takes[:, i]
+            if not takes[:, i].any():
+                continue
             yield Step(i, take=takes[:, i].to(canvas.known.device), time=time[:, i], next=time[:, i + 1], reach=room)
 
     return schedule
