@@ -27,6 +27,9 @@ Size: TypeAlias = Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", hel
 MaxTokens: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
 TopP: TypeAlias = Annotated[float, typer.Option(help="Nucleus of sampling, where the temperature is above 0.")]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+Film: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="FILE.png", help="Also the first picture step by step, as a strip.")
+]
 Out: TypeAlias = Annotated[str, typer.Option("--out", "-o", help="Folder, or one .png file.")]
 
 

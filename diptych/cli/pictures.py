@@ -26,6 +26,7 @@ def generate(
     size: options.Size = None,
     steps: options.Steps = None,
     negative: Annotated[str | None, typer.Option(help="What to keep away from, where the model can.")] = None,
+    film: options.Film = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -43,8 +44,10 @@ def generate(
     targets = places(out, labels, seeds)
     drawing = load_model(model, device, dtype)
     began = time.perf_counter()
+    watching = filming(film)
     with bar("drawing") as progress:
-        pictures = drawing.generate(wanted, n=n, seed=seed, progress=progress, **chosen)
+        pictures = drawing.generate(wanted, n=n, seed=seed, progress=progress, **watching, **chosen)
+    _develop(film, watching)
     _finish(pictures, targets, labels, seeds, drawing.name, time.perf_counter() - began, as_json)
 
 
@@ -55,6 +58,9 @@ def edit(
     more: Annotated[
         list[str] | None, typer.Option("--image", help="Another picture to draw on; may be repeated.")
     ] = None,
+    mask: Annotated[
+        str | None, typer.Option(help="Inpainting: a picture of the same size, white where to paint anew.")
+    ] = None,
     out: options.Out = ".",
     n: options.Count = 1,
     seed: options.Seed = 0,
@@ -63,6 +69,7 @@ def edit(
     temperature: options.Temperature = None,
     size: options.Size = None,
     steps: options.Steps = None,
+    film: options.Film = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -84,9 +91,28 @@ def edit(
     drawing = load_model(model, device, dtype)
     began = time.perf_counter()
     source = sources[0] if len(sources) == 1 else sources
+    watching = filming(film)
+    if mask is not None:
+        watching["mask"] = Image.open(mask)
     with bar("editing") as progress:
-        pictures = drawing.edit(source, instruction, n=n, seed=seed, progress=progress, **chosen)
+        pictures = drawing.edit(source, instruction, n=n, seed=seed, progress=progress, **watching, **chosen)
+    _develop(film, watching)
     _finish(pictures, targets, labels, seeds, drawing.name, time.perf_counter() - began, as_json)
+
+
+def filming(film: str | None) -> dict[str, Any]:
+    """What `generate` and `edit` are told where a film is wanted."""
+    from diptych.cli.film import Film
+
+    return {} if film is None else {"preview": Film(), "every": 1}
+
+
+def _develop(film: str | None, watching: dict[str, Any]) -> None:
+    from diptych.cli.film import FRAMES, chosen, strip
+    from diptych.images import save_png
+
+    if film is not None and (frames := watching["preview"].frames):
+        save_png(strip(chosen(frames, FRAMES)), Path(film))
 
 
 def _finish(

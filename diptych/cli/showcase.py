@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import PIL.Image
 
 from diptych.cli.console import Progress, bar
+from diptych.cli.film import FRAMES, Film, chosen
 from diptych.cli.page import Card, Section, Shown
 from diptych.images import Image
 
@@ -82,8 +83,16 @@ def drawings(model: "Model", seed: int) -> Section:
         Card(item.prompt, (Shown(picture),), _said(verdict.reasons), ok=verdict.ok)
         for item, picture, verdict in zip(items, pictures, verdicts, strict=True)
     ]
+    cards.append(_film(model, prompts[0], seed))
     about = "Prompts for combinations it never saw, judged by a reader of emoji pictures."
     return Section("It draws", about, tuple(cards), seconds, name="draw")
+
+
+def _film(model: "Model", prompt: str, seed: int) -> Card:
+    """The same picture again, as it comes about."""
+    film = Film()
+    model.generate(prompt, seed=seed, preview=film, every=1)
+    return Card(f"{prompt}, step by step", tuple(map(Shown, chosen(film.frames, FRAMES))))
 
 
 def own_drawings(model: "Model", prompts: Sequence[str], seed: int) -> Section:

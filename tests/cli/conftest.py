@@ -31,18 +31,23 @@ class FakeModel:
     def picture(self, seed: int) -> PIL.Image.Image:
         return PIL.Image.fromarray(np.full((*self.image_size, 3), seed % 256, np.uint8))
 
-    def generate(self, prompt, *, n=1, seed=0, progress=None, **options):
+    def generate(self, prompt, *, n=1, seed=0, progress=None, preview=None, every=8, **options):
         if self.interrupt:
             raise KeyboardInterrupt
         if "generate" not in self.can:
             raise CapabilityError("this model cannot generate; it can chat")
         prompts = [prompt] if isinstance(prompt, str) else prompt
         self.calls.append(("generate", prompts, n, seed, options))
+        if preview is not None:
+            for visit in range(20 // every):
+                for number in range(len(prompts) * n):
+                    preview(number, self.picture(visit))
         return [self.picture(seed + k) for _ in prompts for k in range(n)]
 
     def edit(self, image, instruction, *, n=1, seed=0, progress=None, **options):
         self.calls.append(("edit", image, instruction, n, seed, options))
-        return self.generate(instruction, n=n, seed=seed)
+        film = {name: options[name] for name in ("preview", "every") if name in options}
+        return self.generate(instruction, n=n, seed=seed, **film)
 
     def chat(self, turns, *, want="text", stream=False, seed=0, **options):
         turns = conversation(turns)

@@ -56,6 +56,17 @@ def test_edit_leaves_the_picture_alone(run, model, photo):
     assert (image.size, instruction, n, seed, options) == ((40, 30), "make it blue", 1, 0, {"image_guidance": 1.5})
 
 
+def test_inpainting_and_a_film_of_it(run, model, photo, tmp_path):
+    result = run("edit", photo, "a cat", "--mask", photo, "--film", "film.png")
+    assert result.code == 0 and model.calls[0][5]["mask"].size == (40, 30)
+    with PIL.Image.open(tmp_path / "film.png") as film:
+        assert film.size == (7 * 64 + 6 * 4, 64)  # 20 visits, every third shown
+        assert film.getpixel((0, 0)) == (1, 1, 1) and film.getpixel((film.width - 1, 0)) == (19, 19, 19)
+    assert run("generate", "a cat", "a dog", "--film", "other.png").code == 0
+    with PIL.Image.open(tmp_path / "other.png") as other:
+        assert other.size == film.size
+
+
 def test_edit_of_several_pictures(run, model, photo):
     assert run("edit", photo, "join them", "--image", photo).code == 0
     assert len(model.calls[0][1]) == 2
