@@ -105,6 +105,7 @@ class Family(ABC):
     """The facts of one family."""
 
     name: ClassVar[str]
+    checkpoints: ClassVar[tuple[str, ...]] = ()  # hub ids of the published weights it loads
     weights: ClassVar[tuple[str, ...]] = ("*.safetensors",)  # files in the folder that hold the network
 
     @classmethod

@@ -128,6 +128,8 @@ def vq16(params: dict[str, Any]) -> VisualTokenizer:
 class JanusDialogue(Dialogue):
     """The `deepseek` and `deepseek_old` templates; pictures as the official processor makes them."""
 
+    can = frozenset({"chat", "generate"})
+
     def __init__(
         self,
         folder: Path,
@@ -151,7 +153,7 @@ class JanusDialogue(Dialogue):
         )
         self.ending = self.eos
         self.stops, self.opening, self.closing = frozenset({self.eos, self.begin}), self.begin, (self.end,)
-        self.can = frozenset(config.get("diptych", {}).get("can", ("chat", "generate")))
+        self.can = frozenset(config.get("diptych", {}).get("can", self.can))
         self.defaults = config.get("diptych", {}).get("defaults", {})
         read, written = (config[f"{part}_config"]["params"].get("image_size") for part in ("vision", "gen_vision"))
         side = written or read  # official configs know one size for both
@@ -272,6 +274,7 @@ def _merged(pieces: Sequence[Piece]) -> list[Piece]:
 
 class Janus(Family):
     name = "janus"
+    checkpoints = ("deepseek-ai/Janus-1.3B", "deepseek-ai/Janus-Pro-1B", "deepseek-ai/Janus-Pro-7B")
 
     @classmethod
     def recognises(cls, config: dict[str, Any], folder: Path) -> bool:

@@ -140,6 +140,7 @@ def _codec(vq: Table) -> Table:
 
 class JanusConverted(Family):
     name = "janus-transformers"
+    checkpoints = ("deepseek-community/Janus-Pro-1B", "deepseek-community/Janus-Pro-7B")
 
     @classmethod
     def recognises(cls, config: Table, folder: Path) -> bool:

@@ -245,6 +245,7 @@ def _pick(options: Options) -> Pick:
 
 class MMaDA(Family):
     name = "mmada"
+    checkpoints = ("Gen-Verse/MMaDA-8B-Base", "Gen-Verse/MMaDA-8B-MixCoT")
 
     @classmethod
     def recognises(cls, config: dict[str, Any], folder: Path) -> bool:

@@ -210,6 +210,7 @@ def _asked(request: Request) -> str:
 
 class Muddit(Family):
     name = "muddit"
+    checkpoints = ("MeissonFlow/Muddit",)
     weights = ("transformer/*.safetensors", "vqvae/*.safetensors", "text_encoder/*.safetensors")
 
     @classmethod

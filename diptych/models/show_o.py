@@ -257,6 +257,12 @@ class ShowODialogue(Dialogue):
 
 class ShowO(Family):
     name = "show_o"
+    checkpoints = (
+        "showlab/show-o",
+        "showlab/show-o-512x512",
+        "showlab/show-o-w-clip-vit",
+        "showlab/show-o-w-clip-vit-512x512",
+    )
 
     @classmethod
     def recognises(cls, config: dict[str, Any], folder: Path) -> bool:

@@ -279,6 +279,7 @@ def _halves(p: dict[str, Any], multipliers: list[int]):
 
 class UniDisc(Family):
     name = "unidisc"
+    checkpoints = ("aswerdlow/unidisc_interleaved",)
 
     @classmethod
     def recognises(cls, config: dict[str, Any], folder: Path) -> bool:
