@@ -7,7 +7,7 @@ models/{modeling_showo,phi,sampling}.py, training/prompting_utils.py and inferen
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -44,6 +44,7 @@ from diptych.weights.layout import Layout
 LLM = "microsoft/phi-1_5"
 CLIP = Companion("clip", "openai/clip-vit-large-patch14-336")
 MAGVIT = Companion("magvitv2", "showlab/magvitv2")
+DEFAULTS = {"w_clip_vit": False, "codebook_size": 8192, "num_vq_tokens": 256}  # of the official class
 PROJECTOR = {"in_features": 1024, "hidden_features": 2048, "out_features": 2048}  # hard-coded in the official class
 # Added behind the text vocabulary, in this order; codes follow, and the mask id is the last of all.
 SPECIALS = ("[PAD]", "<|soi|>", "<|eoi|>", "<|sov|>", "<|eov|>", "<|t2i|>", "<|mmu|>", "<|t2v|>", "<|v2v|>", "<|lvg|>")
@@ -270,7 +271,11 @@ class ShowO(Family):
 
     @classmethod
     def companions(cls, config: dict[str, Any]) -> tuple[Companion, ...]:
-        return llm(config), MAGVIT, *((CLIP,) if config["w_clip_vit"] else ())
+        return llm(config), MAGVIT, *((CLIP,) if (DEFAULTS | config)["w_clip_vit"] else ())
+
+    @classmethod
+    def completed(cls, config: dict[str, Any], shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+        return DEFAULTS | config
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> ShowONetwork:

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from diptych.backbone.transformer import seeded
-from diptych.canvas import Draws, Writer
+from diptych.canvas import Draws
 from diptych.errors import TrainingError, WeightsError
-from diptych.models.family import Dialogue, Options
+from diptych.models.family import Dialogue
 from diptych.models.network import Network
 from diptych.models.registry import family, read_config, recognise
 from diptych.training.batches import Learn, Row, losses
@@ -45,7 +45,7 @@ class Trained(nn.Module):
     def __init__(self, network: Network, dialogue: Dialogue):
         super().__init__()
         self.network = network
-        self._writers: dict[str, Writer] = {"text": dialogue.text(Options()), "image": dialogue.image(Options())}
+        self._writers = dialogue.lessons()
 
     def train(self, mode: bool = True) -> Trained:
         """Frozen parts stay as they were trained: their normalisations must not follow the new batches."""

@@ -85,7 +85,7 @@ def test_a_damaged_config(folder: Path, text: str) -> None:
 
 def test_a_foreign_family(folder: Path) -> None:
     edit_json(folder / "config.json", lambda config: config.update(model_type="bert"))
-    with pytest.raises(UnknownModelError, match="model_type 'bert'.* known: janus"):
+    with pytest.raises(UnknownModelError, match="model_type 'bert'.* known: .*janus"):
         diptych.load(folder)
 
 

@@ -1,5 +1,6 @@
 """Show-o: every published tensor is claimed, every published prompt is rendered, and strings lead to replies."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,32 @@ def test_a_folder_without_a_tokenizer_loads_and_refuses_strings(golden: GoldenSe
         found.generate("a cat")
     with pytest.raises(WeightsError, match=r"holds no tokenizer\.json"):
         found.chat("What is this?")
+
+
+def changed(folder: Path, **keys: Any) -> Path:
+    """The set's folder, its config with other values; None: without that key."""
+    source = spoken(CODES[0], folder)
+    config = CODES[0].config | keys
+    (source / "config.json").unlink()
+    (source / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    return source
+
+
+def test_a_config_that_lacks_a_size(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"config\.json lacks 'llm_vocab_size'"):
+        diptych.load(changed(tmp_path, llm_vocab_size=None), device="cpu")
+
+
+def test_what_the_official_class_has_by_default(tmp_path: Path) -> None:
+    found = diptych.load(changed(tmp_path, num_vq_tokens=None, w_clip_vit=None), device="cpu")
+    assert found.image_size == (256, 256)
+
+
+def test_a_missing_companion_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    folder = changed(tmp_path)
+    (folder / "magvitv2").unlink()
+    with pytest.raises(WeightsError, match=r"needs showlab/magvitv2, .*looked for it at .*magvitv2.* download"):
+        diptych.load(folder, device="cpu")
