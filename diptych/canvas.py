@@ -25,7 +25,9 @@ class Step(NamedTuple):
            instead of `left`, where a slot may stay open although its turn was used (MMaDA's text);
     reach: slots from here on may not be settled yet (text in blocks); heat: the share of chance in "surest";
     time, next: flow time now and afterwards, Float[B] where rows differ; seen: the time at which the backbone last saw
-           the canvas, where that is not now (lazy writers); keep: what is fed stays in the context.
+           the canvas, where that is not now (lazy writers); keep: what is fed stays in the context;
+    stale: by approximation only the port's tokens from this one on are computed, over keys that the last visit with
+           `renew` found; None: everything is computed, and nothing is approximate.
     """
 
     index: int = 0
@@ -38,6 +40,8 @@ class Step(NamedTuple):
     next: float | Tensor = 0.0
     keep: bool = False
     seen: float | Tensor | None = None
+    stale: int | None = None
+    renew: bool = False
 
 
 @dataclass

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diptych.attention import EVERYONE, KIN, lower_dense
 from diptych.backbone.cache import Cache
+from diptych.backbone.held import Held
 from diptych.backbone.packing import Packed, Sample, Segment, Span, longest, pack
 from diptych.backbone.transformer import Backbone
 from diptych.errors import InputError
@@ -27,6 +28,7 @@ class Context:
         self.last_hidden: Tensor | None = None  # [R, n, D] of what was said last, aligned to the right
         self._said: list[list[Sample]] = []  # each extension's rows, for when they must be said anew
         self._fixed: dict[tuple, Packed] = {}  # packings of visits of one shape
+        self._held: Held | None = None  # keys that may be out of date, for who asks for such
         self._rows = len(rows)
         self._silent = set(range(self._rows))  # rows in which nothing has been said
         self.cache = self._new_cache(longest(rows) + room)
@@ -40,6 +42,7 @@ class Context:
         self._said.append(list(rows))
         self._silent -= {r for r, row in enumerate(rows) if longest([row])}
         self._fixed.clear()
+        self._held = None
         if not self.cached or not all(_keepable(s.span) for row in rows for s in row):
             self.cached = False
             self.last_hidden = whole = self.backbone(pack(self._whole()))[:, -n:]
@@ -90,6 +93,14 @@ class Context:
         if self._passing([span for _, span in spans]):
             return self.backbone(self._fixed_packing(tokens, spans), self.cache)
         return self.backbone(self._fixed_whole(tokens, spans))[:, -tokens.shape[1] :]
+
+    def revisit(self, tokens: Tensor, spans: Sequence[tuple[int, Span]], first: int, renew: bool) -> Tensor:
+        """`visit` without keeping, by approximation: only the tokens from `first` on are computed; what was said and
+        the tokens before are as the last visit that renewed found them. See backbone/held.py."""
+        if renew or self._held is None:
+            self._held = Held.of(self.backbone, self._fixed_whole(tokens, spans), tokens.shape[1])
+            return self._held.hidden
+        return self._held.visit(tokens, spans, first)
 
     def _visit_one(self, tokens: Tensor, span: Span, keep: bool) -> Tensor:
         hidden = self.backbone.one(tokens, self.cache, span.expert)  # type: ignore[arg-type]

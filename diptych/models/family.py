@@ -23,7 +23,11 @@ from diptych.weights.layout import Layout
 
 @dataclass(frozen=True)
 class Options:
-    """How to write. None: the family's published default."""
+    """How to write. None: the family's published default.
+
+    refresh: of text by masked diffusion, an approximation that is off unless asked for: keys of the prompt and of
+    finished blocks are kept for so many visits (`samplers.schedules.blocks`).
+    """
 
     guidance: float | None = None
     image_guidance: float | None = None
@@ -33,9 +37,11 @@ class Options:
     steps: int | None = None
     size: tuple[int, int] | None = None
     max_tokens: int = 512
+    refresh: int | None = None
 
     def __post_init__(self) -> None:
-        least_values = {"guidance": 0.0, "image_guidance": 0.0, "temperature": 0.0, "steps": 1, "top_k": 1}
+        least_values: dict[str, float] = dict.fromkeys(("guidance", "image_guidance", "temperature"), 0.0)
+        least_values |= dict.fromkeys(("steps", "top_k", "refresh"), 1)
         for name, least in least_values.items():
             value = getattr(self, name)
             if value is not None and not (least <= value < float("inf")):

@@ -190,8 +190,8 @@ class MMaDADialogue(Dialogue):
         size = min(BLOCK, options.max_tokens)
         steps = options.steps or -(-options.max_tokens // size) * -(-size // 2)
         objective = Weighed(_pick(options), sure, self.network.mask)
-        stop = answered(self.stops)
-        return Writer(self.network.words(), objective, blocks(size, steps), alone, "surest", stop, focus=True)
+        schedule, stop = blocks(size, steps, options.refresh), answered(self.stops)
+        return Writer(self.network.words(), objective, schedule, alone, "surest", stop, focus=True)
 
     def image(self, options: Options) -> Writer:
         """Temperature is how much chance takes part in what counts as surest; 0 is greedy."""

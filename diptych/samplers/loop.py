@@ -101,4 +101,7 @@ def look(context: Context, writer: Writer, canvas: Canvas, step: Step, branches:
     memo = tree_map_only(Tensor, lambda m: m.repeat(branches, *[1] * (m.ndim - 1)), memo)
     if not tokens.shape[1]:
         return context.ending(writer.port.lag), memo
-    return context.visit(tokens.repeat(alike, 1, 1), writer.port.spans(tokens.shape[1]), step.keep), memo
+    tokens, spans = tokens.repeat(alike, 1, 1), writer.port.spans(tokens.shape[1])
+    if step.stale is not None:
+        return context.revisit(tokens, spans, step.stale, step.renew), memo
+    return context.visit(tokens, spans, step.keep), memo

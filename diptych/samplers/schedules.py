@@ -43,9 +43,13 @@ def reveal(visits: int, curve: Callable[[float], Tensor] = cosine, heat: float =
     return schedule
 
 
-def blocks(size: int, visits: int) -> Schedule:
+def blocks(size: int, visits: int, refresh: int | None = None) -> Schedule:
     """Text in blocks from left to right, the last perhaps shorter; within a block an even share of the slots that are
-    open at the start take their turn in each visit, the first visits one more (LLaDA, MMaDA)."""
+    open at the start take their turn in each visit, the first visits one more (LLaDA, MMaDA).
+
+    refresh: by approximation, keys of the prompt and of finished blocks are kept, and computed anew with each block
+    and after so many visits in it (Fast-dLLM, arXiv 2505.22618). 1 and None are exact.
+    """
 
     def schedule(canvas: Canvas) -> Iterator[Step]:
         count = -(-canvas.slots // size)
@@ -59,7 +63,9 @@ def blocks(size: int, visits: int) -> Schedule:
             end = min((block + 1) * size, canvas.slots)
             open_ = (~canvas.known[:, block * size : end]).sum(1)
             for i in range(each):
-                yield Step(block * each + i, take=open_ // each + (i < open_ % each).long(), reach=end)
+                take = open_ // each + (i < open_ % each).long()
+                step = Step(block * each + i, take=take, reach=end)
+                yield step if refresh is None else step._replace(stale=block * size, renew=i % refresh == 0)
 
     return schedule
 

@@ -12,6 +12,8 @@ from diptych.attention import lower_dense
 from diptych.backbone.context import Context
 from diptych.backbone.packing import Segment, Span, pack
 from diptych.canvas import Canvas, Draws, Port, Step, Writer
+from diptych.errors import InputError
+from diptych.models.family import Options
 from diptych.models.ports import Words
 from diptych.objectives.tokens import Masked, argmax, gumbel64, race, surest64
 from diptych.objectives.weighed import Weighed
@@ -176,3 +178,74 @@ def test_a_context_with_a_bias_is_not_cached() -> None:
     biased = Context(tiny.network.backbone, [said]).probe([[asked]])
     assert not torch.allclose(plain, biased)
     torch.testing.assert_close(biased, tiny.network.backbone(pack([[*said, asked]]))[:, -2:])
+
+
+# --- keys out of date --------------------------------------------------------------------------------------------
+
+PROMPTS = [[4, 5, 6, 7, 8], [7], [8, 9, 3]]
+
+
+def stale(tiny: Tiny, refresh: int | None, context: type[Context] = Context) -> list[Canvas]:
+    """The canvas after each visit."""
+    schedule = blocks(4, 8, refresh)
+    writer = Writer(tiny.writer.port, Masked(argmax, surest64), schedule, alone, "surest", focus=True)
+    start = blank(writer, len(PROMPTS), (8,), Draws([]), "cpu")
+    said = context(tiny.network.backbone, [tiny.say(p) for p in PROMPTS])
+    return [c for _, c in visits(said, writer, start, 1, Draws([0, 0, 0]))]
+
+
+def test_nothing_is_out_of_date_unless_asked_for() -> None:
+    assert all(step.stale is None and not step.renew for step in blocks(4, 8)(canvas(8)))
+    assert Options().refresh is None
+    with pytest.raises(InputError, match="refresh"):
+        Options(refresh=0)
+
+
+@torch.no_grad()
+def test_refreshed_in_every_visit_it_is_the_exact_path() -> None:
+    tiny = make(TEXT)
+    for ours, exact in zip(stale(tiny, 1), stale(tiny, None), strict=True):
+        assert torch.equal(ours.value, exact.value) and torch.equal(ours.known, exact.known)
+
+
+class Counted(Context):
+    """Counts the tokens that go through the backbone in a revisit."""
+
+    computed: list[tuple[int, bool]] = []
+
+    def revisit(self, tokens: Tensor, spans, first: int, renew: bool) -> Tensor:
+        Counted.computed.append((first, renew))
+        return super().revisit(tokens, spans, first, renew)
+
+
+@torch.no_grad()
+def test_it_is_refreshed_with_each_block() -> None:
+    Counted.computed.clear()
+    after = stale(make(TEXT), 99, Counted)
+    assert after[-1].known.all()
+    assert Counted.computed == [(0, True), *[(0, False)] * 3, (4, True), *[(4, False)] * 3]
+
+
+@pytest.mark.parametrize("first", [0, 3, 8])
+@torch.no_grad()
+def test_over_keys_that_are_still_true_it_answers_the_same(first: int) -> None:
+    """Rows of different lengths, and everything as it was when the keys were kept."""
+    tiny, span = make(TEXT), Span("all")
+    said = Context(tiny.network.backbone, [tiny.say(p) for p in PROMPTS])
+    tokens = torch.randn(3, 8, tiny.network.backbone.config.width, generator=torch.Generator().manual_seed(0))
+    exact = said.visit(tokens, [(8, span)], False)
+    assert torch.equal(said.revisit(tokens, [(8, span)], first, True), exact)
+    torch.testing.assert_close(said.revisit(tokens, [(8, span)], first, False), exact, atol=1e-5, rtol=1e-5)
+    other = tokens.clone()
+    other[:, -1] += 1
+    assert not torch.equal(said.revisit(other, [(8, span)], first, False), exact) or first == 8
+
+
+@torch.no_grad()
+def test_where_somebody_does_not_see_all_it_is_refused() -> None:
+    tiny = make("masked codes")
+    said = Context(tiny.network.backbone, [tiny.say([1, 2])])
+    tokens = torch.zeros(1, 4, tiny.network.backbone.config.width)
+    said.revisit(tokens, [(4, Span("full"))], 0, True)
+    with pytest.raises(InputError, match="refresh"):
+        said.revisit(tokens, [(4, Span("full"))], 0, False)

@@ -157,6 +157,14 @@ def test_replies_do_not_depend_on_their_neighbours() -> None:
     assert len(set(together)) == 3
 
 
+def test_keys_out_of_date_are_asked_for() -> None:
+    options = {"max_tokens": 16, "steps": 8}
+    exact = model().chat("Hi", **options).text
+    assert model().chat("Hi", **options, refresh=1).text == exact
+    assert isinstance(model().chat("Hi", **options, refresh=4).text, str)
+    assert all(step.stale is None for step in talk().text(Options()).schedule(canvas(512)))
+
+
 def test_a_reply_as_it_is_written() -> None:
     parts = list(model().chat("Hi", stream="drafts", max_tokens=12, steps=4))
     drafts = [part for part in parts if isinstance(part, Draft)]
