@@ -8,8 +8,8 @@ LlamaGen's VQ-16 (FoundationVision/LlamaGen).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,17 @@ from torch import Tensor
 
 from diptych.backbone.packing import Span
 from diptych.backbone.transformer import Backbone, BackboneConfig
-from diptych.canvas import Schedule, Writer
+from diptych.canvas import Given, Writer
 from diptych.encoders.area import AreaCrop
 from diptych.encoders.preprocess import to_uint8
 from diptych.errors import InputError
 from diptych.models import layouts
+from diptych.models.absorbed import HEAT, Lesson, Sampling
 from diptych.models.companions import Companion
 from diptych.models.family import Dialogue, Family, Options
 from diptych.models.joint import Joint, JointNetwork, Run
 from diptych.models.network import Ids, Made, Network, Piece, Seen
-from diptych.objectives.absorbing import (
-    MOST,
-    Absorbing,
-    Ancestral,
-    cover_later_runs,
-    cover_one_kind,
-    gumbel_race,
-    nucleus_race,
-    surest_in_time,
-)
-from diptych.objectives.tokens import Pick, any_slot, argmax, race
-from diptych.samplers.absorbing import ancestral, counted, even
-from diptych.samplers.guidance import alone, cfg_rising
-from diptych.tokenizers.absent import text_tokenizer
+from diptych.tokenizers.absent import Absent, text_tokenizer
 from diptych.tokenizers.codes import VisualTokenizer, vq_tokenizer
 from diptych.tokenizers.conv import compvis
 from diptych.types import Image, Request, Turn
@@ -55,32 +43,8 @@ STRETCH = {256: 1.0, 1024: 2.0, 2304: 3.0, 4096: 4.0}  # by number of codes: siz
 COUNTS = 16  # images that are told apart in one conversation
 BEHIND = Span("all", tail=True)
 SYSTEM = "You are a highly intelligent multimodal AI with the ability to analyze and generate images."
-GUIDANCE, STEPS, HEAT, TOP_P, TEMPERATURE = 3.5, 35, 4.5, 0.95, 0.9  # demo/api_data_defs.py
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """How a model was trained: weights of text and of images, softmin-SNR, how often whole parts are hidden, and the
-    most that text may weigh against images."""
-
-    text: float = 1.0
-    image: float = 1.0
-    snr: float | None = None
-    whole: float = 0.0
-    ratio: float | None = None
-    antithetic: bool = True
-
-    @classmethod
-    def of(cls, trainer: dict[str, Any]) -> Lesson:
-        bounded = trainer.get("set_max_txt_loss_ratio")
-        return cls(
-            text=trainer["text_loss_weight"],
-            image=trainer["img_loss_weight"],
-            snr=trainer.get("softmin_snr"),
-            whole=trainer.get("mask_entire_modality") or 0.0,
-            ratio=float(bounded) if bounded else None,
-            antithetic=trainer.get("antithetic_sampling", True),
-        )
+GUIDANCE = 3.5  # demo/api_data_defs.py
+BLANK = re.compile(r"<m(\d*)>")  # an open token of a text that is begun, or so many
 
 
 class UniDiscDialogue(Dialogue):
@@ -95,15 +59,14 @@ class UniDiscDialogue(Dialogue):
         stated = config["config"]
         self.interleaved, self.length = stated["trainer"]["interleaved"], stated["data"]["block_size"]
         self.lesson = Lesson.of(stated["trainer"])
-        self.predictor, self.heat = stated["sampling"]["predictor"], stated["eval"].get("maskgit_r_temp", HEAT)
+        self.sampling = Sampling(stated["sampling"]["predictor"], stated["eval"].get("maskgit_r_temp", HEAT))
         side = stated["data"]["resolution"] // stated["model"]["downscale_ratio"] * network.tokenizer.factor
         self.image_size = (side, side)
         self.source = AreaCrop(side)  # type: ignore[method-assign]
         self.mask, self.vocab = network.mask, network.backbone.config.vocab
 
-    # --- what is said ---
-
     def render(self, request: Request, said: Sequence[Piece] = (), branch: str = "full") -> list[Piece]:
+        """What is to be written stands behind these pieces, before those that have a tail's span."""
         parts = self._interleaved(request) if self.interleaved else self._paired(request)
         return [*(parts if branch == "full" else map(self.hidden, parts)), *said]
 
@@ -115,92 +78,93 @@ class UniDiscDialogue(Dialogue):
         return Made(torch.full((math.prod(grid),), -1), grid)
 
     def _interleaved(self, request: Request) -> list[Piece]:
-        """What is written stands before all pictures; a picture that is written is the last of its sample."""
-        pictures, asked = _pictures(request), [*self._system(request.turns), *_merged(request.turns)]
-        ids = [i for text in asked for i in (BOS, *self.blanks(text), EOS)]
+        """Pictures stand behind the answer, whose last slots close it and open them; a picture that is written is the
+        last of its sample."""
+        pictures, ids = _pictures(request), self._said(request.turns)
         if request.want == "image":
             _without(pictures)
             return [Ids([*ids, BOS, self._image]), Ids([EOS], BEHIND)]
         seen = [Seen(self.source(picture.pixels)) for picture in pictures]
-        end = [Ids([EOS], BEHIND)] if seen else []
-        return [Ids([*ids, BOS]), *seen, *end]
+        return [Ids([*ids, BOS]), *seen, *([Ids([EOS], BEHIND)] if seen else [])]
+
+    def _said(self, turns: Sequence[Turn], open_: bool = False) -> list[int]:
+        system = " ".join(turn.text for turn in turns if turn.role == "system") or SYSTEM
+        return [BOS, *self._encode(system), EOS, *self._turns(turns, open_)]
+
+    def _turns(self, turns: Sequence[Turn], open_: bool) -> list[int]:
+        return [i for text in _merged(turns) for i in (BOS, *self._encode(text, open_), EOS)]
 
     def _paired(self, request: Request) -> list[Piece]:
         """To draw, a text and its padding; to describe a picture, how its description begins."""
         pictures, text = _pictures(request), " ".join(_merged(request.turns))
         if request.want == "image":
             _without(pictures)
-            ids = [BOS, *self.blanks(text)[: self.length - 2], EOS]
-            return [Ids([*ids, *[PAD] * (self.length - len(ids))])]
+            return [Ids(self._padded(self._encode(text)))]
         if len(pictures) != 1:
             raise InputError("this model describes one picture, in words that may be begun; give exactly one picture")
-        begun = [BOS, *(self.blanks(text) if text else [])]
+        begun = [BOS, *self._encode(text)]
         if len(begun) >= self.length:
             raise InputError(f"this model's texts have {self.length} tokens; begin with fewer than {len(begun)}")
         return [Ids(begun), Seen(self.source(pictures[0].pixels))]
 
-    def blanks(self, text: str) -> list[int]:
-        """The ids of a text."""
-        return self.tokenizer.encode(text, frame=False, specials=False)
+    def sheet(self, request: Request) -> tuple[list[Run], Given]:
+        """A text with `<m>` for each open token, or `<m3>` for three, and a picture after it, as one canvas that
+        `joint` fills (official infilling): its runs, and what is known of it."""
+        if len(pictures := _pictures(request)) != 1:
+            raise InputError("text is filled in beside exactly one picture; give one")
+        pixels = self.source(pictures[0].pixels)[None].to(self.network.device, self.network.dtype)
+        codes = self.network.encode(pixels)[0] + self.mask + 1
+        if self.interleaved:
+            before, after = [*self._said(request.turns, open_=True), BOS, self._image], [EOS]
+        else:
+            before, after = self._padded(self._encode(" ".join(_merged(request.turns)), open_=True)), []
+        value = torch.cat([codes.new_tensor(before), codes, codes.new_tensor(after)])
+        runs = [Run(len(before)), Run(grid=self.grid(Options())), *([Run(1)] if after else [])]
+        return runs, Given(value, value != self.mask)
+
+    def _padded(self, ids: list[int]) -> list[int]:
+        """A text in its fixed length; too long a one is cut before its end mark."""
+        whole = [BOS, *ids[: self.length - 2], EOS]
+        return whole + [PAD] * (self.length - len(whole))
+
+    def _encode(self, text: str, open_: bool = False) -> list[int]:
+        """The ids of a text; with `open_` the mask for what is open in it."""
+        ids = []
+        for i, piece in enumerate(BLANK.split(text) if open_ else [text]):  # text, count, text, ...
+            if i % 2:
+                ids += [self.mask] * int(piece or 1)
+            elif piece:
+                ids += self.tokenizer.encode(piece, frame=False, specials=False)
+        return ids
 
     @property
     def _image(self) -> int:
-        known = self.tokenizer.tokenizer.token_to_id("<image>")
+        """The id before an image's codes; only a tokenizer that is there can name it otherwise."""
+        known = None if isinstance(self.tokenizer, Absent) else self.tokenizer.tokenizer.token_to_id("<image>")
         return IMAGE if known is None else known
-
-    @staticmethod
-    def _system(turns: Sequence[Turn]) -> list[str]:
-        return [" ".join(turn.text for turn in turns if turn.role == "system") or SYSTEM]
-
-    # --- what is written ---
 
     def text(self, options: Options) -> Writer:
         """A text that the model has a fixed length for is written up to that."""
         room = None if self.interleaved else self.length - 1
         port = Joint(self.network, [Run()], 0, self.mask, room=room)
-        return self._writer(port, options, alone, room, weights=(self.lesson.text,))
+        return self.sampling.writer(port, options, 0.0, room, **self.lesson.one(self.lesson.text))
 
     def image(self, options: Options) -> Writer:
-        return self._image_writer(options, self._guidance(options))
+        guidance, runs = self._guidance(options), [Run(grid=self.grid(options))]
+        port = Joint(self.network, runs, self.mask + 1, self.vocab, blind=guidance > 0)
+        return self.sampling.writer(port, options, guidance, **self.lesson.one(self.lesson.image))
 
-    def _image_writer(self, options: Options, guidance: float) -> Writer:
-        port = Joint(self.network, [Run(grid=self.grid(options))], self.mask + 1, self.vocab, blind=guidance > 0)
-        return self._writer(port, options, cfg_rising(guidance) if guidance else alone, weights=(self.lesson.image,))
-
-    def lessons(self) -> dict[str, Writer]:
-        return {"text": self.text(Options()), "image": self._image_writer(Options(), 0.0)}
-
-    def joint(self, runs: Sequence[Run], options: Options | None = None, guided: bool = True) -> Writer:
+    def joint(self, runs: Sequence[Run], options: Options) -> Writer:
         """Text and images on one canvas, whose slots hold ids of the whole vocabulary: joint inpainting, and training.
         Guided, it has two branches, which see the canvas with and without what was given on it."""
-        options = options or Options()
-        guidance = self._guidance(options) if guided else 0.0
+        guidance = self._guidance(options)
         port = Joint(self.network, runs, 0, self.vocab, blind=guidance > 0)
         kinds = port.kinds(sum(port.lengths(0)))
-        cover = cover_later_runs if self.interleaved else cover_one_kind
-        lesson = self.lesson
-        return self._writer(
-            port,
-            options,
-            cfg_rising(guidance) if guidance else alone,
-            kinds=kinds,
-            weights=(lesson.text, lesson.image),
-            cover=cover(kinds, lesson.whole),
-            ratio=lesson.ratio,
-        )
+        return self.sampling.writer(port, options, guidance, **self.lesson.both(kinds, self.interleaved))
 
-    def _writer(
-        self, port: Joint, options: Options, guide: Callable, room: int | None = None, **training: Any
-    ) -> Writer:
-        training |= {"snr": self.lesson.snr, "antithetic": self.lesson.antithetic}
-        objective, schedule = _sampler(self._predictor(options), options, self.heat, room, training)
-        return Writer(port, objective, schedule, guide, "surest", lazy=self.predictor == "ddpm_cache")
-
-    def _predictor(self, options: Options) -> str:
-        """Greedy and nucleus sampling are MaskGIT's."""
-        if options.temperature == 0:
-            return "maskgit"
-        return "maskgit_nucleus" if options.top_p < 1 else self.predictor
+    def lessons(self) -> dict[str, Writer]:
+        plain = Options(guidance=0.0)
+        return {"text": self.text(plain), "image": self.image(plain)}
 
     def branches(self, request: Request, options: Options) -> tuple[str, ...]:
         return ("full", "nothing") if self._guidance(options) else ("full",)
@@ -220,25 +184,6 @@ class UniDiscDialogue(Dialogue):
     @staticmethod
     def _guidance(options: Options) -> float:
         return GUIDANCE if options.guidance is None else options.guidance
-
-
-def _sampler(
-    name: str, options: Options, heat: float, room: int | None, training: dict[str, Any]
-) -> tuple[Absorbing, Schedule]:
-    """`sampling.predictor` of the config."""
-    steps = options.steps or STEPS
-    if name.startswith("ddpm"):
-        return Ancestral(1.0 if name == "ddpm_cache" else MOST, **training), ancestral(steps, room)
-    if name == "first_hitting":
-        return Absorbing(gumbel_race, any_slot, **training), counted(steps, even, room)
-    if name not in ("maskgit", "maskgit_nucleus"):
-        raise InputError(f"the config names an unknown sampler, {name!r}; use maskgit")
-    cold = options.temperature == 0
-    pick: Pick = argmax if cold else race(options.temperature or 1.0, options.top_k)
-    if name == "maskgit_nucleus":
-        top_p = options.top_p if options.top_p < 1 else TOP_P
-        pick = nucleus_race(top_p, options.temperature or TEMPERATURE)
-    return Absorbing(pick, surest_in_time(0.0 if cold else heat), **training), counted(steps, room=room)
 
 
 def _pictures(request: Request) -> list[Image]:

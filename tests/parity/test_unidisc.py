@@ -18,6 +18,7 @@ from diptych.backbone.context import Context
 from diptych.backbone.packing import Segment, pack, pack_samples
 from diptych.canvas import Canvas, Draws, Step, Writer
 from diptych.encoders.area import area_crop
+from diptych.models.absorbed import Sampling
 from diptych.models.family import Options
 from diptych.models.joint import JointNetwork, Run
 from diptych.models.model import Model
@@ -181,7 +182,7 @@ def sampling(golden: GoldenSet, name: str, case: Case) -> tuple[JointNetwork, Un
     """The dialogue set to a case's sampler."""
     net, dialogue = of(golden, name)
     dialogue, settings = copy(dialogue), case.settings
-    dialogue.predictor, dialogue.heat = settings["sampler"], settings.get("maskgit_r_temp", 0.0)
+    dialogue.sampling = Sampling(settings["sampler"], settings.get("maskgit_r_temp", 0.0))
     nucleus = {key: settings[key] for key in ("top_p", "temperature") if key in settings}
     return net, dialogue, Options(guidance=settings["cfg"], steps=settings["num_steps"], **nucleus)
 
@@ -250,7 +251,7 @@ def by_prompt(golden: GoldenSet, name: str, case: Case) -> None:
     writer.guide = cfg_rising(case.settings["cfg"])
     low = net.mask + 1 if drawn else 0
     ids = slice(low, None) if drawn else slice(0, net.mask)
-    if dialogue.predictor == "maskgit_nucleus":  # noise belongs to places in the order of likelihood
+    if dialogue.sampling.predictor == "maskgit_nucleus":  # noise belongs to places in the order of likelihood
         ids = slice(0, ids.indices(net.backbone.config.vocab)[1] - low)
     tape = Noise.of(case).tape(open_, ids, net.mask)
     grid = dialogue.grid(options) if drawn else (len(open_),)
@@ -326,10 +327,10 @@ def loss(golden: GoldenSet, name: str, case: Case) -> None:
         for weights in ((settings["text_loss_weight"], 0.0), (0.0, settings["img_loss_weight"])):
             dialogue = copy(dialogue)
             dialogue.lesson = replace(lesson, text=weights[0], image=weights[1])
-            writer = dialogue.joint(lot.layout, guided=False)
+            writer = dialogue.joint(lot.layout, Options(guidance=0))
             sums.append(losses(net, {"joint": writer}, rows, Tape(uniform=lot.draws))["joint"] * share)
         text, image = text + sums[0], image + sums[1]
-        hide(net, dialogue.joint(lot.layout, guided=False), lot, target, xt, nlls)
+        hide(net, dialogue.joint(lot.layout, Options(guidance=0)), lot, target, xt, nlls)
     if settings.get("set_max_txt_loss_ratio"):
         text = balanced(text, image, float(settings["set_max_txt_loss_ratio"]))
     close(text, case.outputs["txt_loss"], name="txt_loss")
