@@ -10,7 +10,7 @@ import torch
 from diptych.errors import InputError, UnknownModelError, WeightsError
 from diptych.models.companions import find, joined
 from diptych.models.model import Model
-from diptych.models.registry import FAMILIES, family, locate, read_config
+from diptych.models.registry import FAMILIES, PIPELINE, family, locate, read_config
 from diptych.weights.files import Checkpoint, load_into
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -45,9 +45,9 @@ def _kind(folder: Path, config: dict[str, Any]) -> Any:
         if kind.recognises(config, folder):
             return kind
     known = ", ".join(FAMILIES)
-    raise UnknownModelError(
-        f"{folder / 'config.json'} (model_type {config.get('model_type')!r}) is of no family known here; known: {known}"
-    )
+    single = (folder / "config.json").is_file()
+    file, key = ("config.json", "model_type") if single else (PIPELINE, "_class_name")
+    raise UnknownModelError(f"{folder / file} ({key} {config.get(key)!r}) is of no family known here; known: {known}")
 
 
 def _built(kind: Any, config: dict[str, Any], folder: Path) -> Any:

@@ -42,8 +42,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _is_part(name: str, value: Any) -> bool:
-    """[library, class], or [null, null] for a part that is not there; its name is a folder in the pipeline's."""
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[1], str) and Path(name).name == name
+    """[library, class], or [null, null] for a part that is not there. Its name is that of a folder: one that leads
+    elsewhere is none."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[1], str) and name.isidentifier()
 
 
 def _part(folder: Path, library: str, kind: str) -> dict[str, Any]:
