@@ -199,15 +199,15 @@ class Ancestral(Absorbing):
     def draw(self, parts: Tensor, canvas: Canvas, step: Step, guide: Guide, draws: Draws) -> Drawn:
         """Noise is drawn for the codes and, last, for staying open: [B, N, C + 1]."""
         logits = guide(parts, canvas, step).float()
-        best = logits.argmax(-1)
+        best, later = logits.argmax(-1), ~canvas.eligible(step) & ~canvas.known
         score = torch.zeros(best.shape, device=best.device)
         if not step.heat:
-            return Drawn(best, score)
+            return Drawn(best, score, later)
         now, then = (self._hidden(time, best.device) for time in (step.time, step.next))
         p = logits.softmax(-1)
         codes = _raced(torch.cat([p * (now - then), then.expand(*p.shape[:2], 1)], -1), draws)
         stays = codes == p.shape[-1]
-        return Drawn(best.where(stays, codes), score, stays)
+        return Drawn(best.where(stays, codes), score, stays | later)
 
     def _hidden(self, time: float | Tensor, device: torch.device) -> Tensor:
         return self.most * torch.as_tensor(time, device=device).float().view(-1, 1, 1)
