@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diptych.weights.layout import DROP, Layout
+from diptych.weights.layout import DROP, Layout, Rule
 
 CLIP_TEXT = Layout(  # transformers' CLIPTextModelWithProjection: encoders/clip_text.py
     {
@@ -35,15 +35,40 @@ def _half(side: str, sampler: str) -> Layout:
     )
 
 
+POINTWISE = {f"{n}.*": f"{n}.*" for n in ("quant_conv", "post_quant_conv")}
 VQMODEL = (  # diffusers' VQModel without attention: tokenizers/diffusers.py
     _half("down", "downsamplers").under("encoder.", "encoder.")
     | _half("up", "upsamplers").under("decoder.", "decoder.")
     | Layout(
         {
-            **{f"{n}.*": f"{n}.*" for n in ("quant_conv", "post_quant_conv")},
+            **POINTWISE,
             "quantize.embedding.weight": "quantiser.codebook",
         }
     )
+)
+
+
+def _pointwise(ours: str) -> Rule:
+    """A linear layer that is our 1x1 convolution."""
+    return Rule((ours,), lambda t: [t[..., None, None]], lambda p: p[0].flatten(1))
+
+
+def _middle() -> Layout:
+    """The attention between an autoencoder's two middle blocks; older files have its second names."""
+    theirs, ours = "mid_block.attentions.0.", "middle.attention."
+    rules: dict[str, str | Rule] = {f"{theirs}group_norm.*": f"{ours}norm.*"}
+    names = {"q": "to_q query", "k": "to_k key", "v": "to_v value", "out": "to_out.0 proj_attn"}
+    for part, found in names.items():
+        for name in found.split():
+            rules[f"{theirs}{name}.weight"] = _pointwise(f"{ours}{part}.weight")
+            rules[f"{theirs}{name}.bias"] = f"{ours}{part}.bias"
+    return Layout(rules)
+
+
+AUTOENCODER_KL = (  # diffusers' AutoencoderKL: tokenizers/diffusers.py
+    (_half("down", "downsamplers") | _middle()).under("encoder.", "encoder.")
+    | (_half("up", "upsamplers") | _middle()).under("decoder.", "decoder.")
+    | Layout(POINTWISE)
 )
 
 
