@@ -1,6 +1,6 @@
 """How fast Janus decodes here and in transformers: image tokens with guidance, and text.
 
-    python benchmarks/janus_decode.py [--tokens 64] [--repeats 7] [--threads 2] [--json]
+    python -m benchmarks.janus_decode [--tokens 64] [--repeats 7] [--threads 2] [--json]
 
 Both sides have the same random weights at the sizes of recipes/janus-emoji and start from the same prompt; a run is
 timed from the prompt's ids to the last token, prefill included, pixels not. Runs of the two sides take turns, and the
@@ -37,6 +37,7 @@ from diptych.models.registry import read_config
 from diptych.samplers.conversation import draw, say, write
 from diptych.tokenizers.text import TextTokenizer
 from diptych.types import Request
+from tests.models.their_janus import their_config
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "janus-emoji"
 PROMPT = "a red circle above a blue square, and a small green star to the left of both"
@@ -45,45 +46,6 @@ Run = Callable[[bool], Tensor]  # greedy? -> tokens [B, n]
 
 
 # --- the two sides -------------------------------------------------------------------------------------------
-
-
-def their_config(ids: dict[str, int], tokens: int) -> Any:
-    """The recipe's sizes in transformers' terms."""
-    facts = read_config(RECIPE)
-    language, vision, vq = (
-        facts["language_config"],
-        facts["vision_config"]["params"],
-        facts["gen_vision_config"]["params"],
-    )
-    head, width = facts["gen_head_config"]["params"], facts["aligner_config"]["params"]["n_embed"]
-    tied = language["tie_word_embeddings"]
-    named = {key: value for key, value in language.items() if key not in ("model_type", "tie_word_embeddings")}
-    return transformers.JanusConfig(
-        text_config=transformers.LlamaConfig(
-            bos_token_id=ids["bos"], eos_token_id=ids["eos"], pad_token_id=ids["pad"], **named
-        ),
-        vision_config=transformers.JanusVisionConfig(
-            hidden_size=vision["width"],
-            num_hidden_layers=vision["layers"],
-            num_attention_heads=vision["heads"],
-            image_size=vision["image_size"],
-            patch_size=vision["patch_size"],
-            mlp_ratio=vision["mlp_ratio"],
-            projection_dim=width,
-            num_image_tokens=tokens,
-        ),
-        vq_config=transformers.JanusVQVAEConfig(
-            embed_dim=vq["n_embed"],
-            num_embeddings=head["image_token_size"],
-            latent_channels=vq["z_channels"],
-            base_channels=32,  # the least that 32 groups divide
-            channel_multiplier=vq["ch_mult"],
-            num_res_blocks=vq["num_res_blocks"],
-            projection_dim=width,
-            image_token_embed_dim=head["n_embed"],
-        ),
-        tie_word_embeddings=tied,
-    )
 
 
 @dataclass
@@ -101,22 +63,18 @@ class Sides:
 
 def sides(tokens: int, device: str, dtype: torch.dtype) -> Sides:
     torch.manual_seed(0)
-    names = {
-        "bos": "<｜begin▁of▁sentence｜>",
-        "eos": "<｜end▁of▁sentence｜>",
-        "pad": "<｜▁pad▁｜>",
-        "begin": "<begin_of_image>",
-    }
-    tokenizer = TextTokenizer(RECIPE)
-    ids = {role: tokenizer.special(name) for role, name in names.items()}
-    config = their_config(ids, tokens)
+    official, special = read_config(RECIPE), TextTokenizer(RECIPE).special
+    marks = {"bos": "<｜begin▁of▁sentence｜>", "eos": "<｜end▁of▁sentence｜>", "pad": "<｜▁pad▁｜>"}
+    ids = {f"{role}_token_id": special(name) for role, name in marks.items()}
+    tied = official["language_config"]["tie_word_embeddings"]
+    config = their_config(official, tokens, ids, tie_word_embeddings=tied)
     theirs: Any = transformers.JanusForConditionalGeneration(config).eval()
-    theirs.generation_config.generation_kwargs = {"boi_token_id": ids["begin"]}
+    theirs.generation_config.generation_kwargs = {"boi_token_id": special("<begin_of_image>")}
     stated = config.to_dict()
     ours = JanusConverted.build(stated)
     ours.load_state_dict(JanusConverted.layout(stated).read(theirs.state_dict()))
     ours.requires_grad_(False).eval().to(device, dtype)
-    return Sides(ours, Janus.dialogue(RECIPE, read_config(RECIPE), ours), theirs.to(device, dtype))
+    return Sides(ours, Janus.dialogue(RECIPE, official, ours), theirs.to(device, dtype))
 
 
 def our_images(pair: Sides, images: int, tokens: int) -> Run:

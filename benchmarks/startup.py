@@ -1,6 +1,6 @@
 """What starting costs: importing the package, the command line's help, loading the shipped model, its peak memory.
 
-    python benchmarks/startup.py [--repeats 7]
+    python -m benchmarks.startup [--repeats 7]
 
 Each figure is a process of its own; the minimum, median and maximum are printed.
 """

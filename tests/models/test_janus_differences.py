@@ -20,10 +20,11 @@ from diptych.models.janus_converted import JanusConverted
 from diptych.models.model import Model
 from diptych.weights.layout import Layout
 from tests.models.folders import GOLDEN
+from tests.models.their_janus import their_config
 from tests.parity.sets import close
 
 CONFIG = GOLDEN.config
-TEXT, VISION, VQ = (CONFIG[f"{part}_config"] for part in ("language", "vision", "gen_vision"))
+VISION, VQ = (CONFIG[f"{part}_config"] for part in ("vision", "gen_vision"))
 
 
 @cache
@@ -33,33 +34,8 @@ def ours() -> Model:
 
 def config(**stated: Any) -> Any:
     """The golden sizes. The image head has no width of its own in JanusConfig; `theirs` sees to it."""
-    vision, vq = VISION["params"], VQ["params"]
     placeholder = next(t["id"] for t in GOLDEN.json("tokenizer.json")["added_tokens"] if "image_pl" in t["content"])
-    return transformers.JanusConfig(
-        text_config=transformers.LlamaConfig(**{k: v for k, v in TEXT.items() if k != "torch_dtype"}),
-        vision_config=transformers.JanusVisionConfig(
-            hidden_size=vision["width"],
-            num_hidden_layers=vision["layers"],
-            num_attention_heads=vision["heads"],
-            image_size=vision["image_size"],
-            patch_size=vision["patch_size"],
-            mlp_ratio=vision["mlp_ratio"],
-            projection_dim=TEXT["hidden_size"],
-            num_image_tokens=16,
-        ),
-        vq_config=transformers.JanusVQVAEConfig(
-            embed_dim=vq["n_embed"],
-            num_embeddings=vq["image_token_size"],
-            latent_channels=vq["z_channels"],
-            base_channels=vq["ch"],
-            channel_multiplier=vq["ch_mult"],
-            num_res_blocks=vq["num_res_blocks"],
-            projection_dim=TEXT["hidden_size"],
-            image_token_embed_dim=TEXT["hidden_size"],
-        ),
-        image_token_id=placeholder,
-        **stated,
-    )
+    return their_config(CONFIG, tokens=16, image_token_id=placeholder, **stated)
 
 
 def theirs(stated: Any) -> Any:
