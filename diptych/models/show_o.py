@@ -234,11 +234,9 @@ class ShowODialogue(Dialogue):
         return {"text": self.text(Options()), "image": image}
 
     def _port(self, kind: type[Words]) -> Words:
-        marks = (self.specials["<|soi|>"],), (self.specials["<|eoi|>"],)
-        return kind(
-            self.network.backbone, self.first, self.mask, mask=self.mask, before=marks[0], after=marks[1],
-            span=Span("full"),
-        )  # fmt: skip
+        before, after = ((self.specials[name],) for name in ("<|soi|>", "<|eoi|>"))
+        marks = {"mask": self.mask, "before": before, "after": after, "span": Span("full")}
+        return kind(self.network.backbone, self.first, self.mask, **marks)
 
     def branches(self, request: Request, options: Options) -> tuple[str, ...]:
         return ("full", "no_text") if self._guidance(options) else ("full",)
