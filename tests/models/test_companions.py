@@ -72,7 +72,5 @@ def test_a_companion_without_weights_where_it_needs_them(tmp_path: Path) -> None
     model = stated(tmp_path / "model")
     save_file({"weight": torch.zeros(2)}, model / "model.safetensors")
     stated(model / "eye")
-    with pytest.raises(
-        WeightsError, match=r"eye: holds no .* of somebody/keen-eye there; .*diptych convert"
-    ):
+    with pytest.raises(WeightsError, match=r"eye: holds no .* of somebody/keen-eye there; .*diptych convert"):
         joined(Checkpoint(model), (TOKENIZER,), find((TOKENIZER,), model))
