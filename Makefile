@@ -2,12 +2,13 @@
 #   make demo         the library at work on the shipped model: terminal report, demo/index.html
 #   make test         all tests            make check    style, types, rules
 #   make train-emoji  train the shipped model anew        make bench    speed on this machine
+#   make parity       measure parity anew: docs/parity.json and the READMEs' tables of models
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check format train-emoji bench clean
+.PHONY: demo test check format train-emoji bench parity clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/ready
@@ -32,6 +33,9 @@ train-emoji: .venv/ready-dev
 
 bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks
+
+parity: .venv/ready-dev
+	$(BIN)/python -m tests.parity.report
 
 .venv/created:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3" >&2; exit 2; }

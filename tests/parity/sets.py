@@ -18,6 +18,7 @@ from torch import Tensor
 from diptych.weights.files import Checkpoint
 
 ROOT = Path(__file__).parents[2]
+ERRORS: list[float] = []  # relative errors that `close` saw, for the report to collect
 
 
 class Case(NamedTuple):
@@ -105,6 +106,7 @@ def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-4, name: str = "")
     gap = (ours - theirs).abs().masked_fill(same, 0.0)
     scale = theirs[theirs.isfinite()].abs().amax().item() if theirs.isfinite().any() else 0.0
     worst = gap.amax().item() if gap.numel() else 0.0
+    ERRORS.append(worst / max(scale, 1e-30))
     assert worst <= tolerance * scale, (
         f"{name}: largest difference {worst:.2e} at {_first(gap == worst)}, scale {scale:.2e}, "
         f"relative {worst / max(scale, 1e-30):.1e} > {tolerance:.0e}"

@@ -1,0 +1,70 @@
+"""The READMEs' table of models says what the families say, and its figures are the measured ones."""
+
+import types
+
+import pytest
+
+from diptych.models.janus import Janus
+from tests.parity import report, table
+from tests.parity.sets import GoldenSet
+
+
+@pytest.mark.parametrize("name", table.READMES)
+def test_readmes_hold_the_table(name: str) -> None:
+    text = (table.ROOT / name).read_text(encoding="utf-8")
+    assert table.written(text, table.READMES[name]) == text, "write it anew: python -m tests.parity.table"
+
+
+def test_a_new_family_is_found_by_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("newest", "Newest (arXiv 2601.00001): everything at once.\n\nMore of it.")
+    classes = {"__module__": "newest", "checkpoints": ("lab/Newest-1B", "lab/Newest-7B", "other/Newest")}
+    newest = type("Newest", (Janus,), classes)
+    monkeypatch.setitem(table.sys.modules, "newest", module)
+    monkeypatch.setattr(table, "FAMILIES", {"newest": "newest:Newest"})
+    monkeypatch.setattr(table, "family", lambda name: newest)
+    errors = {"one": 0.0, "two": 2.34e-6}
+    first, _, line, *_ = table.table("en", {"sets": {"n": {"family": "newest", "cases": 3, "errors": errors}}}).split(
+        "\n"
+    )
+    assert first.count("|") == line.count("|")
+    for part in ("Newest ([2601.00001]", "everything at once |", "chat, generate", "lab/Newest-1B, Newest-7B; other/"):
+        assert part in line
+    assert line.endswith("| 2/3 cases, worst 2e-6 |")
+    assert "Newest" in table.table("zh", {"sets": {}})
+
+
+def test_every_layout_belongs_to_its_family() -> None:
+    names = [row.name for row in table.rows({"sets": {}})]
+    assert "janus" in names and "janus-transformers" not in names
+    janus = next(row for row in table.rows({"sets": {}}) if row.name == "janus")
+    assert list(janus.layouts) == ["transformers"]
+
+
+SUITE = """
+import pytest, torch
+from tests.parity.sets import close, sets_of
+golden = sets_of("janus")[0]
+
+@pytest.mark.parametrize(("golden", "name"), [(golden, name) for name in sorted(golden.cases)[:2]])
+def test_case(golden, name):
+    close(torch.tensor([1.0, 2.0001]), torch.tensor([1.0, 2.0]))
+    close(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0]))
+
+@pytest.mark.parametrize("golden", [golden])
+def test_other(golden):
+    close(torch.tensor([1.0]), torch.tensor([1.00001]))
+    assert {PASSES}
+"""
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_the_report_notes_the_largest_error_of_each_case(passes: bool, tmp_path, capsys) -> None:
+    file = tmp_path / f"test_that_{'passes' if passes else 'fails'}.py"
+    file.write_text(SUITE.replace("{PASSES}", str(passes)))
+    recorder = report.Recorder()
+    code = pytest.main([str(file), "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)], plugins=[recorder])
+    assert (code == 0, recorder.failed == []) == (passes, passes)
+    ((golden, errors),) = recorder.errors.items()
+    assert isinstance(golden, GoldenSet) and list(errors) == sorted(golden.cases)[:2]
+    assert all(error == pytest.approx(5e-5, rel=1e-2) for error in errors.values())
+    assert report.facts(recorder.errors)["sets"][golden.name]["family"] == "janus"
