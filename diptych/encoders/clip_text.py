@@ -50,8 +50,16 @@ class CLIPTextConfig:
     @property
     def blocks(self) -> ViTConfig:
         """The same blocks as CLIP's vision tower has, over `length` positions."""
-        sizes = {"width": self.width, "depth": self.depth, "heads": self.heads, "hidden": self.hidden}
-        return ViTConfig(image_size=self.length, patch=1, activation=self.activation, eps=self.eps, **sizes)
+        return ViTConfig(
+            image_size=self.length,
+            patch=1,
+            width=self.width,
+            depth=self.depth,
+            heads=self.heads,
+            hidden=self.hidden,
+            activation=self.activation,
+            eps=self.eps,
+        )
 
 
 def clip_text(config: dict[str, Any], mask: bool = False) -> CLIPTextConfig:
