@@ -81,9 +81,9 @@ def clip_text(config: dict[str, Any], mask: bool = False) -> CLIPTextConfig:
 
 
 class CausalBlock(Block):
-    """A block in which every position sees itself and those before it."""
+    """A block in which every position sees itself and those before it; there is no other mask."""
 
-    def attend(self, x: Tensor) -> Tensor:  # [B, L, D] -> [B, L, D]
+    def attend(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # [B, L, D] -> [B, L, D]
         q, k, v = (linear(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for linear in (self.q, self.k, self.v))
         return self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
 
