@@ -28,7 +28,8 @@ format: .venv/ready-dev
 	$(BIN)/ruff format .
 
 train-emoji: .venv/ready-dev
-	for part in emoji-vq emoji-encoder emoji-vq-sharp janus-emoji-words janus-emoji; do \
+	for part in emoji-vq emoji-encoder emoji-vq-sharp \
+	    janus-emoji-glyphs janus-emoji-words janus-emoji; do \
 	  $(BIN)/diptych train recipes/$$part.toml --out runs/$$part || exit; done
 
 bench: .venv/ready-dev

@@ -11,7 +11,7 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor
 
-from diptych.data.worlds.emoji import EmojiWorld, Scene, render, straightened
+from diptych.data.worlds.emoji import EmojiWorld, Question, Scene, render, straightened
 from diptych.data.worlds.emoji.world import DRAWING_ODDS
 from diptych.errors import TrainingError
 from diptych.models.family import Dialogue, Options
@@ -19,7 +19,7 @@ from diptych.models.network import Ids, Piece
 from diptych.training.batches import Learn, Row
 from diptych.types import Image, Request, Turn
 
-SHARES = {"drawing": 0.5, "question": 0.27, "caption": 0.06, "edit": 0.13, "story": 0.04}
+SHARES = {"drawing": 0.5, "naming": 0.0, "question": 0.27, "caption": 0.06, "edit": 0.13, "story": 0.04}
 
 
 class Canvases:
@@ -105,7 +105,14 @@ class Conversations:
 
     def _question(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
         """A picture and several questions, each with its answer."""
-        first, *more = self.world.questions(index, lang, number=self.questions)
+        return self._asked(self.world.questions(index, lang, number=self.questions))
+
+    def _naming(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
+        """One object, and what it is."""
+        return self._asked(self.world.questions(index, lang, number=1, first="what"))
+
+    def _asked(self, questions: Sequence[Question]) -> list[Any]:
+        first, *more = questions
         turns = [Turn.user(self._picture(first.scene), first.question)]
         row: list[Any] = [*self.dialogue.render(Request(tuple(turns))), self._words(first.answer, self.dialogue.ending)]
         for ask in more:

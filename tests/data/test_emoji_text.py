@@ -156,6 +156,12 @@ def test_several_questions_about_one_scene() -> None:
                 assert str(len(question.scene.objects)) in question.accepted
 
 
+def test_a_question_of_one_type() -> None:
+    for index in range(50):
+        (asked,) = EmojiWorld(9).questions(index, number=1, first="what")
+        assert asked.type == "what" and len(asked.scene.objects) == 1
+
+
 def test_accepted_answers_are_those_of_the_evaluation_set() -> None:
     for item in read_questions():
         assert is_accepted(item.answer, item.accepted) and is_accepted(item.answer_zh, item.accepted)

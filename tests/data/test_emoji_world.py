@@ -188,3 +188,6 @@ def test_plain_drawings_name_neither_style_nor_background() -> None:
     for drawing in drawings:
         assert drawing.graph.style is None and drawing.graph.bg is None
         assert all(thing.color is None for thing in drawing.scene.objects)
+    nouns = [OBJECTS[drawing.graph.objects[0].id].noun for drawing in drawings]
+    bare = {noun.name for noun in nouns} | {f"{noun.article} {noun.name}" for noun in nouns}
+    assert all(d.prompt in bare for d in drawings if d.kind == "single" and d.lang == "en")

@@ -12,11 +12,12 @@ SYNONYM_RATE = 0.2
 ORDERS = ("draw ", "please ", "show me ", "put ", "画", "请", "在图片的")
 
 
-def write_prompt(rng: Random, graph: Graph, kind: str, lang: str, synonyms: bool = False) -> str:
-    """A prompt for a graph of a kind, naming background and style where the graph does."""
+def write_prompt(rng: Random, graph: Graph, kind: str, lang: str, synonyms: bool = False, plain: bool = False) -> str:
+    """A prompt for a graph of a kind, naming background and style where the graph does; plain: in the barest form."""
     if synonyms and lang == "en":
         graph = replace(graph, objects=tuple(_rename(rng, mention) for mention in graph.objects))
-    text = fill(rng.choice(TEMPLATES["t2i"][kind][lang]), Fill(graph.objects, words=_words(graph, lang)), lang)
+    forms = TEMPLATES["t2i"][kind][lang][: 1 if plain else None]
+    text = fill(rng.choice(forms), Fill(graph.objects, words=_words(graph, lang)), lang)
     if graph.bg is not None:
         text = _suffix(rng, text, "background", {"bg": WORLD["backgrounds"][graph.bg][lang]}, lang)
     if graph.style is not None:

@@ -80,20 +80,23 @@ class Once(Sampler):
         return self.drawn
 
 
-def draw_questions(rng: Random, sampler: Sampler, lang: str, look: Look, number: int) -> list[Question]:
-    """Up to `number` questions of different types about one scene; the first is drawn as `draw_question` draws it."""
+def draw_questions(
+    rng: Random, sampler: Sampler, lang: str, look: Look, number: int, begin: str | None = None
+) -> list[Question]:
+    """Up to `number` questions of different types about one scene; the first is of type `begin`, or drawn as
+    `draw_question` draws it."""
     once = Once(sampler)
-    first = draw_question(rng, once, lang, look)
+    first = draw_question(rng, once, lang, look, begin)
     types = [kind for kind in ("background", "style", *ABOUT[once.kind]) if kind != first.type]
     chosen = rng.sample(types, min(number - 1, len(types)))
     return [first, *(_put(rng, ASK[kind](rng, once, kind, look), kind, lang) for kind in chosen)]
 
 
-def draw_question(rng: Random, sampler: Sampler, lang: str, look: Look) -> Question:
-    """A question of a random type; held-out splits ask only types whose scene can hold a held-out combination."""
+def draw_question(rng: Random, sampler: Sampler, lang: str, look: Look, kind: str | None = None) -> Question:
+    """A question of a type, or of a random one; held-out splits ask only types whose scene can hold a held-out combination."""
     column = 1 if sampler.split == "heldout" else 0
     odds = {kind: row[column] + (row[1] if sampler.split == "any" else 0) for kind, row in QUESTION_ODDS.items()}
-    kind = rng.choices(list(odds), list(odds.values()))[0]
+    kind = kind or rng.choices(list(odds), list(odds.values()))[0]
     return _put(rng, ASK[kind](rng, sampler, kind, look), kind, lang)
 
 

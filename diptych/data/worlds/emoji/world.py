@@ -81,8 +81,8 @@ class EmojiWorld:
     ) -> Drawing:
         """A prompt in one of all forms, and its picture; about a third name the style, a third the background.
 
-        odds: how often each kind of scene is drawn, beside the others. plain: neither style nor background is named,
-        and nothing is painted but where the kind is about paint.
+        odds: how often each kind of scene is drawn, beside the others. plain: the barest form of prompt; neither style
+        nor background is named, and nothing is painted but where the kind is about paint.
         """
         rng = self._rng("drawing", index)
         lang = _language(rng, lang)
@@ -93,7 +93,7 @@ class EmojiWorld:
         rate = 0.0 if plain else DRAWING_COLOR_RATE.get(kind, 0.0)
         graph, scene = self.sampler.draw(rng, kind, Look(style, bg, tidy), rate)
         graph = replace(graph, bg=bg, style=style)
-        return Drawing(write_prompt(rng, graph, kind, lang, synonyms=True), scene, graph, kind, lang)
+        return Drawing(write_prompt(rng, graph, kind, lang, not plain, plain), scene, graph, kind, lang)
 
     def question(self, index: int, lang: str | None = None, tidy: bool = False) -> Question:
         """A question about a scene; types as frequent as in the evaluation set."""
@@ -101,11 +101,14 @@ class EmojiWorld:
         lang = _language(rng, lang)
         return draw_question(rng, self.sampler, lang, Look(tidy=tidy))
 
-    def questions(self, index: int, lang: str | None = None, tidy: bool = False, number: int = 3) -> list[Question]:
-        """Up to `number` questions of different types about one scene; the first is that of `question`."""
+    def questions(
+        self, index: int, lang: str | None = None, tidy: bool = False, number: int = 3, first: str | None = None
+    ) -> list[Question]:
+        """Up to `number` questions of different types about one scene; the first is of type `first`, else that of
+        `question`."""
         rng = self._rng("question", index)
         lang = _language(rng, lang)
-        return draw_questions(rng, self.sampler, lang, Look(tidy=tidy), number)
+        return draw_questions(rng, self.sampler, lang, Look(tidy=tidy), number, first)
 
     def caption(self, index: int, lang: str | None = None, tidy: bool = False) -> Caption:
         """A full description: every object, with its colour, number, place or relation where there is one."""
