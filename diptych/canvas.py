@@ -192,6 +192,8 @@ class Writer:
     focus: the head runs only on slots that the visit may settle, and the objective gets their conditions as
     [G, k, C]. It saves a large vocabulary's logits; what is drawn is the same, but fewer random numbers are asked for.
     lazy: a canvas that the last visit did not change is not shown again.
+    needs: (step, branches) -> of how many branches, from the first on, the guide reads this visit's predictions; only
+    those are computed. None: of all.
     """
 
     port: Port
@@ -202,3 +204,4 @@ class Writer:
     stop: Callable[[Canvas, Step], Tensor] | None = None  # -> Bool[B]: rows that have ended
     focus: bool = False
     lazy: bool = False
+    needs: Callable[[Step, int], int] | None = None

@@ -6,6 +6,8 @@ tokens) are simply overwritten by the next one.
 
 from __future__ import annotations
 
+from copy import copy
+
 import torch
 from torch import Tensor
 
@@ -44,6 +46,14 @@ class Cache:
         self.k, self.v = (torch.cat([t, t.new_empty(*t.shape[:3], extra, t.shape[4])], 3) for t in (self.k, self.v))
         self.ints = torch.cat([self.ints, self.ints.new_empty(*self.ints.shape[:2], extra)], 2)
         self.hidden = torch.cat([self.hidden, self.hidden.new_zeros(len(self.hidden), extra)], 1)
+
+    def first(self, rows: int) -> Cache:
+        """The keys of the first rows, in the same memory: for what is only tried. Not to be committed to."""
+        part = copy(self)
+        part.k, part.v = self.k[:, :rows], self.v[:, :rows]
+        part.ints, part.hidden, part.next_position = self.ints[:, :rows], self.hidden[:rows], self.next_position[:rows]
+        part.ragged = bool(part.hidden[:, : self.length].any())
+        return part
 
     def open(self, visibility: Visibility) -> Visibility:
         """Note who the coming tokens are; returns the visibility of all keys."""

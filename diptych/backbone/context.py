@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ class Context:
         self._said: list[list[Sample]] = []  # each extension's rows, for when they must be said anew
         self._fixed: dict[tuple, Packed] = {}  # packings of visits of one shape
         self._held: Held | None = None  # keys that may be out of date, for who asks for such
+        self._part: Context | None = None  # its first rows, for visits of those alone
         self._rows = len(rows)
         self._silent = set(range(self._rows))  # rows in which nothing has been said
         self.cache = self._new_cache(longest(rows) + room)
@@ -39,6 +41,7 @@ class Context:
         n = longest(rows)
         if not n:
             return self.backbone.embed.weight.new_zeros(self._rows, 0, self.backbone.config.width)
+        self._part = None
         self._said.append(list(rows))
         self._silent -= {r for r, row in enumerate(rows) if longest([row])}
         self._fixed.clear()
@@ -74,6 +77,18 @@ class Context:
             )
         return self.last_hidden[:, -n:]
 
+    def first(self, rows: int) -> Context:
+        """The first rows as a context of their own, over the same keys: for visits that are only tried."""
+        if rows == self._rows:
+            return self
+        if self._part is None or self._part._rows != rows:
+            self._part = part = copy(self)
+            part.cache, part._rows, part._fixed, part._held = self.cache.first(rows), rows, {}, None
+            part._said = [said[:rows] for said in self._said]
+            part._silent = {r for r in self._silent if r < rows}
+            part.last_hidden = None if self.last_hidden is None else self.last_hidden[:rows]
+        return self._part
+
     def probe(self, rows: Sequence[Sample]) -> Tensor:
         """What the backbone would answer, were this said -> [R, n, D], aligned to the right. Nothing is kept."""
         if self._passing([s.span for row in rows for s in row]):
@@ -107,6 +122,7 @@ class Context:
         if keep:
             self.last_hidden = hidden
             self._silent.clear()
+            self._part = None
             self._said.append([[Segment(row, span)] for row in tokens])
             self.cache.commit_one(1 if span.advance is None else span.advance)
         return hidden

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from diptych.backbone.packing import Segment, Span
 from diptych.backbone.transformer import Backbone
+from diptych.errors import CapabilityError
 
 
 class Ids(NamedTuple):
@@ -33,7 +34,15 @@ class Made(NamedTuple):
     grid: tuple[int, ...]
 
 
-Piece = Ids | Seen | Made
+class Traced(NamedTuple):
+    """A picture to be read as the slots that would write it: pixels Float[3, H, W] in [-1, 1], at a size that can be
+    written. noise: the standard normal draw with which a KL autoencoder samples it, Float[C, h, w]; None: its mean."""
+
+    pixels: Tensor
+    noise: Tensor | None = None
+
+
+Piece = Ids | Seen | Made | Traced
 
 
 class Network(nn.Module, ABC):
@@ -55,17 +64,26 @@ class Network(nn.Module, ABC):
     def decode(self, slots: Tensor, grid: tuple[int, ...]) -> Tensor:
         """Written slots [B, N, ...] -> pixels [B, 3, H, W] in [-1, 1]."""
 
+    def trace(self, pictures: list[Traced]) -> list[Made]:
+        """Pictures as the slots that would write them. Only of networks whose dialogue renders such pieces."""
+        raise CapabilityError("this network does not read pictures as the slots that would write them; render Seen")
+
+    def placed(self, piece: Piece, n: int) -> Span:
+        """How the n tokens of a picture stand in the context."""
+        return self.image_span
+
     def read(self, rows: Sequence[Sequence[Piece]]) -> list[list[Segment]]:
         """Rows of pieces -> rows of embedded segments. Every pixel enters once."""
         pieces = [piece for row in rows for piece in row]
         texts = iter(self._texts([p.ids for p in pieces if isinstance(p, Ids)]))
         seen = iter(self._seen([p.pixels for p in pieces if isinstance(p, Seen)]))
-        made = iter(self.recall(own) if (own := [p for p in pieces if isinstance(p, Made)]) else [])
+        made = iter(self._recalled([p for p in pieces if isinstance(p, Made | Traced)]))
 
         def segment(piece: Piece) -> Segment:
             if isinstance(piece, Ids):
                 return Segment(next(texts), piece.span or self.text_span)
-            return Segment(next(seen if isinstance(piece, Seen) else made), self.image_span)
+            tokens = next(seen if isinstance(piece, Seen) else made)
+            return Segment(tokens, self.placed(piece, len(tokens)))
 
         return [[segment(piece) for piece in row] for row in rows]
 
@@ -74,6 +92,12 @@ class Network(nn.Module, ABC):
             return []
         ids = torch.tensor([i for text in texts for i in text], dtype=torch.long)
         return self.backbone.embed(ids.to(self.device)).split([len(text) for text in texts])
+
+    def _recalled(self, pictures: list[Made | Traced]) -> Iterable[Tensor]:
+        traced = [p for p in pictures if isinstance(p, Traced)]
+        slots = iter(self.trace(traced) if traced else [])
+        made = [p if isinstance(p, Made) else next(slots) for p in pictures]
+        return self.recall(made) if made else []
 
     def _seen(self, pictures: list[Tensor]) -> Iterable[Tensor]:
         return self.see(pictures) if pictures else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,12 +14,34 @@ from diptych.canvas import Canvas, Drawn, Draws, Guide, Step
 from diptych.objectives.tokens import whole
 
 
+Times = Callable[[Sequence[int], Draws], Tensor]  # (rows, draws) -> Float[rows] in [0, 1]
+
+
+def evenly(rows: Sequence[int], draws: Draws) -> Tensor:
+    return draws.uniform(rows)
+
+
+def logit_normal(shift: float = 1.0) -> Times:
+    """sigmoid(normal), bent by `shift` towards 1 (SD3, arXiv 2403.03206; BAGEL)."""
+
+    def times(rows: Sequence[int], draws: Draws) -> Tensor:
+        return bent(torch.sigmoid(draws.normal(rows)), shift)
+
+    return times
+
+
+def bent(time: Tensor, shift: float) -> Tensor:
+    """s t / (1 + (s - 1) t): more of the time near 1, the noise."""
+    return shift * time / (1 + (shift - 1) * time)
+
+
 class Flow:
     """A slot is a latent of `channels` numbers. Training times: 0 is data and 1 is noise; with `ascending` the other
     way round (JanusFlow)."""
 
-    def __init__(self, channels: int, ascending: bool = False):
-        self.channels, self.ascending = channels, ascending
+    def __init__(self, channels: int, ascending: bool = False, times: Times | None = None):
+        """times: how training draws them; None: evenly."""
+        self.channels, self.ascending, self.times = channels, ascending, times or evenly
 
     def blank(self, batch: int, grid: tuple[int, ...], draws: Draws, device: Any) -> Tensor:
         return draws.normal(range(batch), math.prod(grid), self.channels).to(device)
@@ -29,7 +52,7 @@ class Flow:
 
     def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]:
         rows = range(len(target))
-        time = draws.uniform(rows).to(target.device)
+        time = self.times(rows, draws).to(target.device)
         noise = draws.normal(rows, *target.shape[1:]).to(target)
         share = (1 - time if self.ascending else time).view(-1, 1, 1).to(target.dtype)
         canvas = whole((1 - share) * target + share * noise, grid)

@@ -81,10 +81,12 @@ def visits(
         if writer.lazy and before is not None and torch.equal(before, canvas.known):
             step = step if step.seen is not None else step._replace(seen=seen.time)
         else:
-            hidden, memo = look(context, writer, canvas, step, branches)
-            where = canvas.eligible(step).repeat(branches, 1) if writer.focus else None
+            count = branches if writer.needs is None else writer.needs(step, branches)
+            asked = context if count == branches else context.first(count * len(canvas.known))
+            hidden, memo = look(asked, writer, canvas, step, count)
+            where = canvas.eligible(step).repeat(count, 1) if writer.focus else None
             parts = port.head(hidden, memo, where)
-            parts, seen = parts.unflatten(0, (branches, len(parts) // branches)), step
+            parts, seen = parts.unflatten(0, (count, len(parts) // count)), step
         drawn = writer.objective.draw(parts, canvas, step, writer.guide, draws)
         before, canvas = canvas.known, settle(canvas, drawn, step)
         if writer.stop is not None:

@@ -180,3 +180,28 @@ def test_flow_spoils_along_the_line_it_follows() -> None:
         velocity = data - spoilt.memo if ascending else spoilt.memo - data
         torch.testing.assert_close(spoilt.value + ((1 - time) if ascending else -time) * velocity, data)
         assert objective.loss(velocity, data, spoilt, step) < 1e-10
+
+
+@torch.no_grad()
+def test_branches_that_a_guide_does_not_read_are_not_computed() -> None:
+    """The same picture, from fewer rows; keys behind the context are written anew by whichever rows come next."""
+    tiny, rows, counts = make("flow in the backbone"), list[int](), list[int]()
+    form, port, visit = tiny.form, tiny.writer.port, Context.visit
+    said = Context(tiny.network.backbone, tiny.rows([[4, 5, 6], [7]]))
+    guide = guidance.Within(tiny.writer.guide, 0.4, 0.9)
+
+    def counted(self: Context, tokens: Tensor, *rest: Any) -> Tensor:
+        rows.append(len(tokens))
+        return visit(self, tokens, *rest)
+
+    pictures = []
+    for needs in (None, guide.needs):
+        writer = Writer(port, tiny.writer.objective, schedules.euler(5, 2.0), guide, needs=needs)
+        start = blank(writer, 2, form.grid, Draws([1, 2]), "cpu")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Context, "visit", counted)
+            *_, (_, after) = visits(said, writer, start, 3, Draws([1, 2]))
+        pictures.append(after.value)
+        counts, rows = [*counts, *rows], []
+    assert counts == [6] * 5 + [2, 6, 6, 6, 2]
+    torch.testing.assert_close(*pictures)

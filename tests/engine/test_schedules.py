@@ -114,3 +114,32 @@ def test_guidance_by_text_and_image_keeps_each_sample_in_bounds() -> None:
     assert torch.allclose(
         guidance.cfg_text_image(1.0, 1.0)(torch.stack([full, no_text, no_image]), canvas(4), Step()), full
     )
+
+
+@pytest.mark.parametrize("renorm", ["global", "batch", "channel", "text_channel"])
+def test_text_and_image_guidance_shrinks_to_the_first_branch(renorm):
+    """Norms never grow, stay within the limits, and are taken over what the kind says."""
+    parts = torch.randn(3, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    axes = {"global": (1, 2), "batch": (0, 1, 2)}.get(renorm, (2,))
+    plain = parts[1] + 4 * (parts[0] - parts[1])
+
+    def scaled(v):
+        norm = [torch.linalg.vector_norm(t, dim=axes, keepdim=True) for t in (parts[0], v)]
+        return v * (norm[0] / norm[1]).clamp(0.3, 1)
+
+    image = scaled(plain) if renorm == "text_channel" else plain
+    image = parts[2] + 2 * (image - parts[2])
+    both = guidance.cfg_text_image(4.0, 2.0, renorm, 0.3)(parts, canvas(4), Step())
+    torch.testing.assert_close(both, image if renorm == "text_channel" else scaled(image))
+    text = guidance.cfg_text_image(4.0, 1.0, renorm, 0.3)(parts[:2], canvas(4), Step())
+    torch.testing.assert_close(text, scaled(plain))
+    assert guidance.cfg_text_image(1.0, 2.0, renorm)(parts, canvas(4), Step()).equal(parts[0])
+
+
+def test_guidance_within_an_interval():
+    guide = guidance.Within(guidance.cfg(3.0), 0.4, 1.0)
+    parts = torch.randn(2, 1, 4, 5, generator=torch.Generator().manual_seed(0))
+    inside, outside = Step(time=1.0), Step(time=0.4)
+    assert guide(parts, canvas(4), inside).equal(guidance.cfg(3.0)(parts, canvas(4), inside))
+    assert guide(parts, canvas(4), outside).equal(parts[0])
+    assert (guide.needs(inside, 2), guide.needs(outside, 2)) == (2, 1)
