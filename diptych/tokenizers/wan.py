@@ -1,8 +1,8 @@
 """Wan 2.1's causal 3-D autoencoder (arXiv 2503.20314): images and short videos as continuous latents.
 
-A frame is seen by itself and by later frames only, so an image is a video of one frame. Official code: Wan-Video/Wan2.1,
-wan/modules/vae.py, which runs in chunks of four frames and keeps the last two of each layer's; the numbers are those
-of the whole video at once, as here.
+A frame is seen by itself and by later frames only, so an image is a video of one frame. Official code: Wan-Video/
+Wan2.1, wan/modules/vae.py, which runs in chunks of four frames and keeps the last two of each layer's; the numbers are
+those of the whole video at once, as here.
 
 B videos, C channels, T frames, H and W height and width. 1 + 4 k frames of 8 h x 8 w pixels are 1 + k frames of h x w
 latents.
@@ -236,8 +236,8 @@ class WanTokenizer(nn.Module):
         frames, height, width = pixels.shape[2:]
         if (frames - 1) % self.pace or height % self.factor or width % self.factor:
             raise InputError(
-                f"{frames} frames of {height}x{width} pixels cannot be encoded: make them 1 or 1 + {self.pace} k frames, "
-                f"and height and width multiples of {self.factor}"
+                f"{frames} frames of {height}x{width} pixels cannot be encoded: make them 1 or 1 + {self.pace} k "
+                f"frames, and height and width multiples of {self.factor}"
             )
         mean, logvar = self.quant_conv(self.encoder(pixels.to(self.quant_conv.weight.dtype))).chunk(2, 1)
         return Moments((mean - self._channels("mean", mean)) / self._channels("std", mean), logvar.clamp(*LOGVAR_RANGE))
