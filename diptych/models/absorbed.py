@@ -86,8 +86,8 @@ class Lesson:
     def of(cls, trainer: dict[str, Any]) -> Lesson:
         bounded = trainer.get("set_max_txt_loss_ratio")
         return cls(
-            text=trainer["text_loss_weight"],
-            image=trainer["img_loss_weight"],
+            text=trainer.get("text_loss_weight", 1.0),
+            image=trainer.get("img_loss_weight", 1.0),
             snr=trainer.get("softmin_snr"),
             whole=trainer.get("mask_entire_modality") or 0.0,
             ratio=float(bounded) if bounded else None,

@@ -17,7 +17,7 @@ from diptych.backbone.packing import Segment, Span
 from diptych.backbone.transformer import Backbone
 from diptych.canvas import Canvas, Port, Step, selected
 from diptych.errors import InputError
-from diptych.models.network import Ids, Made, Network, Piece, Seen
+from diptych.models.network import Ids, Made, Network, Piece
 from diptych.objectives.absorbing import allowed
 from diptych.tokenizers.codes import VisualTokenizer
 
@@ -93,8 +93,9 @@ class JointNetwork(Network):
     def _texts(self, texts: list[list[int]]) -> Iterable[Tensor]:
         return [x + self.kinds[TEXT] for x in super()._texts(texts)]
 
-    def size(self, picture: Seen | Made) -> tuple[int, ...]:
+    def size(self, picture: Piece) -> tuple[int, ...]:
         """The grid of a picture's codes."""
+        assert not isinstance(picture, Ids)
         if isinstance(picture, Made):
             return picture.grid
         return tuple(side // self.tokenizer.factor for side in picture.pixels.shape[1:])

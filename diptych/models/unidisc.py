@@ -36,7 +36,7 @@ from diptych.types import Image, Request, Turn
 from diptych.weights.layout import Layout, cut
 
 VQ = Companion("vq", "peizesun/llamagen_t2i")
-VQ16 = {"ch": 128, "num_res_blocks": 2}  # hard-coded in the official class
+VQ16: dict[str, Any] = {"ch": 128, "num_res_blocks": 2}  # hard-coded in the official class
 PAD, BOS, EOS = 0, 1, 2  # of Llama 2's tokenizer
 IMAGE = 811  # a word of Llama 2's vocabulary that official code gives the name <image>
 STRETCH = {256: 1.0, 1024: 2.0, 2304: 3.0, 4096: 4.0}  # by number of codes: sizes that interleaved models know

@@ -18,11 +18,13 @@ from diptych.canvas import Draws
 from diptych.errors import InputError, WeightsError
 from diptych.models.companions import Found
 from diptych.models.family import Options
+from diptych.models.joint import Run
 from diptych.models.model import Model
 from diptych.models.network import Ids, Made, Seen
 from diptych.models.registry import recognise
-from diptych.models.unidisc import SYSTEM, UniDisc
+from diptych.models.unidisc import SYSTEM, UniDisc, UniDiscDialogue
 from diptych.samplers.conversation import draw, say
+from diptych.training.batches import Learn, losses
 from diptych.types import Image, Request, Turn
 from diptych.weights.files import Checkpoint
 from tests.parity.sets import GoldenSet, sets
@@ -230,6 +232,28 @@ def test_weights_go_back_as_they_came(folder: Path) -> None:
     checkpoint = Checkpoint(folder)
     back = UniDisc.layout({}).write(found.network.state_dict(), list(checkpoint))
     assert back.keys() == set(checkpoint) and all(torch.equal(back[name], checkpoint[name]) for name in checkpoint)
+
+
+def test_lessons_reach_every_parameter(model: Model) -> None:
+    """One text and one image learned apart, and both on one canvas."""
+    net, dialogue = model.network, model.dialogue
+    grid = dialogue.grid(Options())
+    codes, joint = torch.arange(grid[0] * grid[1]) % 60, [Run(6), Run(grid=grid)]
+    assert isinstance(dialogue, UniDiscDialogue)
+    target = torch.cat([torch.arange(1, 7), codes + dialogue.mask + 1])
+    writers = dialogue.lessons() | {"joint": dialogue.joint(joint, Options(guidance=0))}
+    rows = [
+        [Ids([1, 4, 2]), Learn("image", codes, grid)],
+        [Made(codes, grid), Ids([1]), Learn("text", torch.tensor([3, 4, 5, 2]))],
+        [Learn("joint", target)],
+    ]
+    net.requires_grad_(True)
+    found = losses(net, writers, rows, Draws([0, 1, 2]))
+    assert set(found) == {"image", "text", "joint"} and all(loss > 0 for loss in found.values())
+    torch.stack(list(found.values())).sum().backward()
+    silent = [n for n, p in net.named_parameters() if p.grad is None and not n.startswith("tokenizer.")]
+    net.requires_grad_(False).zero_grad()
+    assert not silent
 
 
 # --- wrong input -------------------------------------------------------------------------------------------
