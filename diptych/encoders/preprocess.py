@@ -46,6 +46,23 @@ class Pad:
 
 
 @dataclass(frozen=True)
+class Square:
+    """Centre on a square of one colour, as large as the longer side, then resize it to `size` (LLaVA's
+    `expand2square`)."""
+
+    size: int
+    colour: tuple[int, int, int] = (127, 127, 127)
+    resample: Pillow.Resampling = Pillow.Resampling.BICUBIC
+
+    def __call__(self, image: Pillow.Image) -> Pillow.Image:
+        width, height = image.size
+        longer = max(width, height)
+        square = Pillow.new("RGB", (longer, longer), self.colour)
+        square.paste(image, ((longer - width) // 2, (longer - height) // 2))
+        return square.resize((self.size, self.size), self.resample)
+
+
+@dataclass(frozen=True)
 class Crop:
     """Resize so that the shorter side is `size`, then cut the square in the middle.
 

@@ -95,13 +95,14 @@ class Block(nn.Module):
         self.scale1 = nn.Parameter(torch.ones(width)) if config.layer_scale else 1.0
         self.scale2 = nn.Parameter(torch.ones(width)) if config.layer_scale else 1.0
 
-    def forward(self, x: Tensor) -> Tensor:  # [B, N, D] -> [B, N, D]
-        x = x + self.attend(self.norm1(x)) * self.scale1
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # [B, N, D] -> [B, N, D]
+        """mask: Bool, broadcast to [B, H, N, N], True where a token sees another."""
+        x = x + self.attend(self.norm1(x), mask) * self.scale1
         return x + self.fc2(self.activation(self.fc1(self.norm2(x)))) * self.scale2
 
-    def attend(self, x: Tensor) -> Tensor:  # [B, N, D] -> [B, N, D]
+    def attend(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # [B, N, D] -> [B, N, D]
         q, k, v = (linear(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for linear in (self.q, self.k, self.v))
-        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.out(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2))
 
 
 class Residual(nn.Module):

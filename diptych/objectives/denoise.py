@@ -22,11 +22,20 @@ class Denoiser(Protocol):
     def loss(self, target: Tensor, condition: Tensor, rows: list[int], draws: Draws) -> Tensor: ...
 
 
-class Denoised:
-    """Only the slots whose turn it is are drawn; guidance acts on what the denoiser predicts, at each of its steps."""
+def hidden_share(u: Tensor, least: float) -> Tensor:
+    """u in [0, 1), float64 -> in [least, 1]: a normal distribution around 1 of deviation 1/4, cut off on both sides."""
+    below = torch.special.ndtr(torch.tensor((least - 1) * 4, dtype=torch.float64))
+    return (1 + torch.special.ndtri(below + u * (0.5 - below)) / 4).clamp(max=1)
 
-    def __init__(self, denoiser: Denoiser | Any, channels: int, order: str = "random"):
-        self.denoiser, self.channels, self.order = denoiser, channels, order
+
+class Denoised:
+    """Only the slots whose turn it is are drawn; guidance acts on what the denoiser predicts, at each of its steps.
+
+    least: in training at least this share of the slots is hidden, where their order is random.
+    """
+
+    def __init__(self, denoiser: Denoiser | Any, channels: int, order: str = "random", least: float = 0.7):
+        self.denoiser, self.channels, self.order, self.least = denoiser, channels, order, least
 
     def blank(self, batch: int, grid: tuple[int, ...], draws: Draws, device: Any) -> Tensor:
         return torch.zeros(batch, math.prod(grid), self.channels, device=device)
@@ -43,12 +52,12 @@ class Denoised:
         return Drawn(values, torch.ones(turn.shape, device=parts.device))
 
     def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]:
-        """In raster order everything is learned; else a share in [0.7, 1] of the slots is hidden (MAR)."""
+        """In raster order everything is learned; else a share in [least, 1] of the slots is hidden, rather more than
+        less of them (MAR). A random order serves as random ranks."""
         canvas, rows = whole(target, grid), range(len(target))
         canvas.memo = draws
         if self.order == "random":
-            share = 0.7 + 0.3 * draws.uniform(rows, 1)
-            hidden = (canvas.slots * share).ceil()
+            hidden = (canvas.slots * hidden_share(draws.uniform(rows, 1, dtype=torch.float64), self.least)).ceil()
             canvas.known = (draws.uniform(rows, canvas.slots).argsort(-1) >= hidden).to(target.device)
         return canvas, Step()
 

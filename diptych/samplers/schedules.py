@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -21,6 +22,11 @@ def cosine(r: float) -> Tensor:
     """MaskGIT's curve: the share still hidden after the share r of the visits. In float32, as published: cos at 2/3
     rounds down, and float64 would reveal another slot."""
     return torch.cos(torch.tensor(r) * torch.pi * 0.5)
+
+
+def cosine64(r: float) -> Tensor:
+    """The same in float64 (MAR, Harmon)."""
+    return torch.tensor(math.cos(math.pi / 2 * r), dtype=torch.float64)
 
 
 def linear(r: float) -> Tensor:
