@@ -11,6 +11,7 @@ from typing import Any
 from diptych.errors import UnknownModelError, WeightsError
 
 FAMILIES = {
+    "harmon": "diptych.models.harmon:Harmon",
     "muddit": "diptych.models.muddit:Muddit",
     "janus": "diptych.models.janus:Janus",
     "janus-transformers": "diptych.models.janus_converted:JanusConverted",
