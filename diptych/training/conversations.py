@@ -51,6 +51,8 @@ class Conversations:
     tidy: pictures to be drawn are straightened (edited ones too), and in the world's first style on its first
     background unless the text says otherwise. questions: at most so many about one picture. dropout: the share of
     pictures drawn without their text, for guidance.
+    widen: (classes to begin with, step at which there are all); their number grows geometrically. With few things to
+    tell apart, a model finds out early that names and looks belong together (arXiv 2503.21676).
     width: pack samples into rows of so many tokens; 0: one a row.
     """
 
@@ -70,9 +72,11 @@ class Conversations:
         width: int = 0,
         core: bool = False,
         questions: int = 3,
+        widen: Sequence[int] = (),
     ):
         self.dialogue, self.seed, self.size_of_batch, self.tidy, self.dropout = dialogue, seed, batch, tidy, dropout
         self.world, self.width, self.questions = EmojiWorld(seed, core=core), width or None, questions
+        self.core, self.widen = core, tuple(widen)
         self.odds, self.plain, self.english = DRAWING_ODDS if odds is None else odds, plain, english
         self.network, self.shares = network, SHARES if shares is None else shares
         unknown = set(self.shares) - set(SHARES)
@@ -84,6 +88,8 @@ class Conversations:
 
     def batch(self, step: int) -> list[tuple[str, Row]]:
         rng = Random(f"{self.seed} {step}")
+        if self.widen:
+            self.world = EmojiWorld(self.seed, core=self.core, classes=self.classes(step))
         kinds = rng.choices(list(self.shares), list(self.shares.values()), k=self.size_of_batch)
         canvases = Canvases(self.network.encode, self.dialogue.image_size[0], self.grid)
         rows, names = [], []
@@ -93,6 +99,12 @@ class Conversations:
             lang, blind = "en" if rng.random() < self.english else "zh", rng.random() < self.dropout
             rows.append(getattr(self, f"_{kind}")(index, lang, blind, canvases))
         return list(zip(names, canvases.fill(rows), strict=True))
+
+    def classes(self, step: int) -> int:
+        """How many classes of objects there are so far."""
+        first, until = self.widen
+        every = len(EmojiWorld(core=self.core).sampler.names)
+        return round(first * (every / first) ** min(1.0, step / until))
 
     def _drawing(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
         draw = self.world.drawing(index, lang, self.tidy, self.odds, self.plain)

@@ -70,7 +70,7 @@ class Once(Sampler):
     """Draws one scene by the rules of another sampler, and the same again whatever is asked next."""
 
     def __init__(self, sampler: Sampler) -> None:
-        super().__init__(sampler.split, sampler.core)
+        super().__init__(sampler.split, sampler.core, sampler.classes)
         self.drawn: tuple[Graph, Scene] | None = None
         self.kind = ""
 
@@ -93,7 +93,7 @@ def draw_questions(
 
 
 def draw_question(rng: Random, sampler: Sampler, lang: str, look: Look, kind: str | None = None) -> Question:
-    """A question of a type, or of a random one; held-out splits ask only types whose scene can hold a held-out combination."""
+    """A question of a type, or of a random one; held-out splits ask only what a held-out scene can answer."""
     column = 1 if sampler.split == "heldout" else 0
     odds = {kind: row[column] + (row[1] if sampler.split == "any" else 0) for kind, row in QUESTION_ODDS.items()}
     kind = kind or rng.choices(list(odds), list(odds.values()))[0]

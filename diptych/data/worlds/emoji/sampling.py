@@ -59,16 +59,20 @@ class Look:
 
 @dataclass
 class Sampler:
-    """Draws graphs and scenes of one split ("train", "heldout" or "any") over all classes or the core ones."""
+    """Draws graphs and scenes of one split ("train", "heldout" or "any") over all classes, the core ones, or an even choice of so
+    many `classes`."""
 
     split: str = "train"
     core: bool = False
+    classes: int | None = None
     names: list[str] = field(init=False)
     paintable: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
         check_name("split", self.split, SPLITS)
         self.names = [name for name, item in OBJECTS.items() if item.core or not self.core]
+        if self.classes is not None and self.classes < len(self.names):
+            self.names = [self.names[i * len(self.names) // self.classes] for i in range(self.classes)]
         self.paintable = [name for name in self.names if OBJECTS[name].recolorable]
 
     def allows(self, mentions: tuple[Mention, ...]) -> bool:
