@@ -11,10 +11,12 @@ from typing import Any
 from diptych.errors import UnknownModelError, WeightsError
 
 FAMILIES = {
+    "bagel": "diptych.models.bagel:Bagel",
     "harmon": "diptych.models.harmon:Harmon",
     "muddit": "diptych.models.muddit:Muddit",
     "janus": "diptych.models.janus:Janus",
     "janus-transformers": "diptych.models.janus_converted:JanusConverted",
+    "janusflow": "diptych.models.janusflow:JanusFlow",
     "mmada": "diptych.models.mmada:MMaDA",
     "show_o": "diptych.models.show_o:ShowO",
     "unidisc": "diptych.models.unidisc:UniDisc",
