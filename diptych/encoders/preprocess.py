@@ -6,6 +6,7 @@ give RGB PIL images, so that resampling is Pillow's, the one that published proc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -41,6 +42,24 @@ class Pad:
         width, height = (max(int(side / longer * self.size), self.minimum) for side in image.size)
         square = Pillow.new("RGB", (self.size, self.size), self.colour)
         place = ((self.size - width) // 2, (self.size - height) // 2)
+        square.paste(image.resize((width, height), self.resample), place)
+        return square
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Resize so that the longer side is `size`, the shorter rounded up, then centre on a square of one colour
+    (Show-o2's frames of videos)."""
+
+    size: int
+    colour: tuple[int, int, int] = (0, 0, 0)
+    resample: Pillow.Resampling = Pillow.Resampling.BICUBIC
+
+    def __call__(self, image: Pillow.Image) -> Pillow.Image:
+        scale = self.size / max(image.size)
+        width, height = (min(math.ceil(side * scale), self.size) for side in image.size)
+        place = ((self.size - width) // 2, (self.size - height) // 2)
+        square = Pillow.new("RGB", (self.size, self.size), self.colour)
         square.paste(image.resize((width, height), self.resample), place)
         return square
 

@@ -13,7 +13,6 @@ from torch import Tensor
 from diptych.canvas import Canvas, Drawn, Draws, Guide, Step
 from diptych.objectives.tokens import whole
 
-
 Times = Callable[[Sequence[int], Draws], Tensor]  # (rows, draws) -> Float[rows] in [0, 1]
 
 
@@ -21,11 +20,13 @@ def evenly(rows: Sequence[int], draws: Draws) -> Tensor:
     return draws.uniform(rows)
 
 
-def logit_normal(shift: float = 1.0) -> Times:
-    """sigmoid(normal), bent by `shift` towards 1 (SD3, arXiv 2403.03206; BAGEL)."""
+def logit_normal(shift: float = 1.0, ascending: bool = False) -> Times:
+    """sigmoid(normal), bent by `shift` towards noise (SD3, arXiv 2403.03206; BAGEL): towards 1, `ascending` towards 0
+    (Show-o2)."""
 
     def times(rows: Sequence[int], draws: Draws) -> Tensor:
-        return bent(torch.sigmoid(draws.normal(rows)), shift)
+        time = torch.sigmoid(draws.normal(rows))
+        return 1 - bent(1 - time, shift) if ascending else bent(time, shift)
 
     return times
 
@@ -36,8 +37,8 @@ def bent(time: Tensor, shift: float) -> Tensor:
 
 
 class Flow:
-    """A slot is a latent of `channels` numbers. Training times: 0 is data and 1 is noise; with `ascending` the other
-    way round (JanusFlow)."""
+    """A slot is a latent of `channels` numbers; those that are known from the start do not move. Training times: 0 is
+    data and 1 is noise; with `ascending` the other way round (JanusFlow)."""
 
     def __init__(self, channels: int, ascending: bool = False, times: Times | None = None):
         """times: how training draws them; None: evenly."""
@@ -48,7 +49,8 @@ class Flow:
 
     def draw(self, parts: Tensor, canvas: Canvas, step: Step, guide: Guide, draws: Draws) -> Drawn:
         velocity = guide(parts, canvas, step)
-        return Drawn(canvas.value + (step.next - step.time) * velocity)
+        moved = canvas.value + (step.next - step.time) * velocity
+        return Drawn(torch.where(canvas.known[..., None], canvas.value, moved))
 
     def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]:
         rows = range(len(target))

@@ -91,12 +91,13 @@ def scales(sizes: Sequence[int]) -> Schedule:
 
 
 def euler(steps: int, shift: float = 1.0, ascending: bool = False) -> Schedule:
-    """Flow matching in `steps` straight steps: time descends from 1 (noise) to 0, bent by `shift` (SD3, BAGEL); or
-    ascends from 0 (noise) to 1 (JanusFlow)."""
+    """Flow matching in `steps` straight steps: time descends from 1 (noise) to 0, or ascends from 0 (noise) to 1
+    (JanusFlow, Show-o2); `shift` > 1 bends it so that more of the steps are near noise (SD3, BAGEL, Show-o2)."""
 
     def schedule(canvas: Canvas) -> Iterator[Step]:
         if ascending:
-            times = [i / steps for i in range(steps + 1)]
+            even = [i / steps for i in range(steps + 1)]
+            times = [s / (s + shift * (1 - s)) for s in even]
         else:
             t = torch.linspace(1, 0, steps + 1)
             times = (shift * t / (1 + (shift - 1) * t)).tolist()

@@ -90,7 +90,9 @@ def test_euler_times() -> None:
     assert down == [(1.0, 0.75), (0.75, 0.5), (0.5, 0.25), (0.25, 0.0)]
     up = [(s.time, s.next) for s in schedules.euler(2, ascending=True)(canvas(1))]
     assert up == [(0.0, 0.5), (0.5, 1.0)]
+    mirrored = [1 - s.time for s in schedules.euler(4, 3.0, ascending=True)(canvas(1))]
     bent = [s.time for s in schedules.euler(4, shift=3.0)(canvas(1))]
+    assert bent == pytest.approx(mirrored)
     assert bent == pytest.approx([1.0, 0.9, 0.75, 0.5])
     assert [(s.index, s.keep) for s in schedules.once(canvas(1))] == [(0, True)]
 
