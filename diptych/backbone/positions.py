@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,21 @@ def frequencies(width: int, theta: float) -> Tensor:
 def angles(position: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
     """Int[...] positions -> cos and sin, Float32[..., width / 2]. Float32 whatever the model's dtype: at position
     4,000 bfloat16 is off by whole turns."""
-    turn = position.to(torch.float32)[..., None] * frequencies(width, theta).to(position.device)
+    return turned(position, frequencies(width, theta))
+
+
+def turned(position: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
+    """`angles` at these `frequencies`."""
+    turn = position.to(torch.float32)[..., None] * rates.to(position.device)
     return turn.cos(), turn.sin()
+
+
+def slowed(rates: Tensor, factor: float, low: float, high: float, original: int) -> Tensor:
+    """Llama 3's scaling of `frequencies` to longer texts: pairs that turn fewer than `low` times within `original`
+    positions are slowed by `factor`, those that turn more than `high` times stay, others lie in between."""
+    turns = original * rates / (2 * math.pi)
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return (1 - kept) * rates / factor + kept * rates
 
 
 def grid_angles(cell: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ as `<companion>/<published name>`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -22,11 +22,15 @@ from diptych.weights.files import Checkpoint
 class Companion:
     """name: what the family calls it, and the usual name of its folder; hub: its id on the hub.
 
-    weights: it brings tensors; otherwise only its config, and tokenizer files where it has some."""
+    weights: it brings tensors; otherwise only its config, and tokenizer files where it has some. file: a config of this
+    name in the model's own folder comes first, and all the rest is then looked for there too. published: the config,
+    where none was ever published; then nothing is missing."""
 
     name: str
     hub: str
     weights: bool = True
+    file: str | None = None
+    published: Mapping[str, Any] | None = None
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -46,11 +50,16 @@ def find(companions: Sequence[Companion], folder: Path) -> dict[str, Found]:
 
     Raises WeightsError that says where a missing one was looked for.
     """
-    found = {}
-    for companion in companions:
-        place = _place(companion, folder)
-        found[companion.name] = Found(place, read_json(place / "config.json"))
-    return found
+    return {companion.name: _found(companion, folder) for companion in companions}
+
+
+def _found(companion: Companion, folder: Path) -> Found:
+    if companion.file is not None and (folder / companion.file).is_file():
+        return Found(folder, read_json(folder / companion.file))
+    if companion.published is not None:
+        return Found(folder, dict(companion.published))
+    place = _place(companion, folder)
+    return Found(place, read_json(place / "config.json"))
 
 
 def _place(companion: Companion, folder: Path) -> Path:

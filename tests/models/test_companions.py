@@ -36,6 +36,18 @@ def test_the_nearest_is_taken(tmp_path: Path) -> None:
     assert find((TOKENIZER,), model)["eye"].config == {"bits": 2}
 
 
+def test_a_file_in_the_models_own_folder(tmp_path: Path) -> None:
+    """It comes first, then what is published, then a folder."""
+    model = stated(tmp_path / "model")
+    stated(model / "eye", bits=1)
+    plain = Companion("eye", "somebody/keen-eye", weights=False, file="eye_config.json")
+    assert find((plain,), model)["eye"] == (model / "eye", {"bits": 1})
+    known = Companion("eye", "somebody/keen-eye", weights=False, file="eye_config.json", published={"bits": 2})
+    assert find((known,), model)["eye"] == (model, {"bits": 2})
+    (model / "eye_config.json").write_text('{"bits": 3}')
+    assert find((plain,), model)["eye"] == find((known,), model)["eye"] == (model, {"bits": 3})
+
+
 def test_a_folder_without_a_config_is_no_companion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says where it was looked for, and what to fetch."""
     from huggingface_hub import constants
