@@ -121,7 +121,7 @@ class MudditNetwork(Network):
 class MudditDialogue(Dialogue):
     """Plain strings: a prompt, or a picture and a question about it. There is no template."""
 
-    can = frozenset({"chat", "generate", "inpaint"})
+    can = frozenset({"generate", "inpaint"})  # and chat, once `given` and `spell` are asked by the model
     stops: frozenset[int] = frozenset()  # a text fills its canvas; special tokens in it are skipped
     image_size = (SIZE, SIZE)
 
