@@ -73,6 +73,20 @@ SIGLIP = Layout(  # transformers' SigLIP: encoders/vit.py
     }
 )
 
+
+def navit(patch: int, channels: int = 3) -> Layout:
+    """SigLIP in BAGEL's checkpoints, where patches enter a linear layer, channel fastest: encoders/navit.py."""
+    wide = Rule(
+        ("patch.weight",),
+        lambda t: [t.unflatten(1, (patch, patch, channels)).permute(0, 3, 1, 2)],
+        lambda p: p[0].permute(0, 2, 3, 1).flatten(1),
+    )
+    others = {name: rule for name, rule in SIGLIP.rules.items() if name != "embeddings.patch_embedding.*"}
+    return Layout(
+        {**others, "embeddings.patch_embedding.weight": wide, "embeddings.patch_embedding.bias": "patch.bias"}
+    )
+
+
 CLIP_VISION = (  # transformers' CLIP or its vision tower, read before the last norm: encoders/clip_vision.py
     (
         SIGLIP.only("encoder.")

@@ -29,12 +29,15 @@ class Learn(NamedTuple):
 
     given: so many slots at its beginning are shown, neither hidden nor learned (a question on the reply's canvas);
     only for objectives whose `corrupt` takes it.
+    unsaid: so many slots at its end are foretold, but what follows says them (the mark that opens a picture); only
+    where a token is a slot.
     """
 
     writer: str
     target: Tensor
     grid: tuple[int, ...] | None = None
     given: int = 0
+    unsaid: int = 0
 
 
 Row = Sequence[Piece | Learn]
@@ -52,7 +55,8 @@ class _Group:
     canvas: Canvas
     step: Step
     memo: object
-    tokens: list[Tensor]
+    tokens: list[Tensor]  # as they are said
+    length: int  # of the longest, with what is foretold and not said
     sizes: list[int]
 
 
@@ -118,7 +122,8 @@ def _group(writer: Writer, spans: list[Learn], device: torch.device, draws: Draw
             "spans of different lengths are padded only where a token is a code; state each span's grid"
         )
     own = [t[: n if n < longest else None] for t, n in zip(tokens, sizes, strict=True)]
-    return _Group(writer, target, canvas, step, memo, own, sizes)
+    said = [t[: len(t) - s.unsaid] for t, s in zip(own, spans, strict=True)]
+    return _Group(writer, target, canvas, step, memo, said, max(map(len, own)), sizes)
 
 
 def _embedded(network: Network, groups: dict[Key, _Group], rows: Sequence[Row]) -> list[list[Segment]]:
@@ -196,10 +201,9 @@ def _loss(group: _Group, hidden: Tensor, places: list[tuple[int, int]]) -> tuple
 
     -> the mean loss, and over how many slots."""
     port = group.writer.port
-    length = max(len(t) for t in group.tokens)
     row = torch.tensor([r for r, _ in places], device=hidden.device)[:, None]
     column = torch.tensor([c for _, c in places], device=hidden.device)[:, None] - port.lag
-    index = (column + torch.arange(length, device=hidden.device)).clamp(max=hidden.shape[1] - 1)
+    index = (column + torch.arange(group.length, device=hidden.device)).clamp(max=hidden.shape[1] - 1)
     where = group.writer.objective.learned(group.canvas)
     condition = port.head(hidden[row, index], group.memo, where)
     loss = group.writer.objective.loss(condition, group.target, group.canvas, group.step)
