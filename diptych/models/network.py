@@ -28,10 +28,12 @@ class Seen(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A picture the model wrote, as the slots it wrote: Int[N] or Float[N, C], on a grid."""
+    """A picture the model wrote, as the slots it wrote: Int[N] or Float[N, C], on a grid. time: the time of a flow with
+    which it is shown, where not as the network shows its own."""
 
     slots: Tensor
     grid: tuple[int, ...]
+    time: float | None = None
 
 
 class Traced(NamedTuple):

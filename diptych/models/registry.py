@@ -19,6 +19,7 @@ FAMILIES = {
     "janusflow": "diptych.models.janusflow:JanusFlow",
     "mmada": "diptych.models.mmada:MMaDA",
     "show_o": "diptych.models.show_o:ShowO",
+    "show_o2": "diptych.models.show_o2:ShowO2",
     "unidisc": "diptych.models.unidisc:UniDisc",
 }
 BUILTIN = Path(__file__).parents[1] / "builtin"
