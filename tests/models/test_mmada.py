@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,14 +152,14 @@ def test_config() -> None:
 
 def test_replies_do_not_depend_on_their_neighbours() -> None:
     asked = ["Hi", ("What is this?", picture()), "A longer question, so that rows differ"]
-    options = {"max_tokens": 8, "steps": 4, "temperature": 1.0, "seed": 3}
+    options: dict[str, Any] = {"max_tokens": 8, "steps": 4, "temperature": 1.0, "seed": 3}
     together = [reply.text for reply in model().chat_batch(asked, **options)]
     assert together == [model().chat(turns, **options).text for turns in asked]  # type: ignore[arg-type]
     assert len(set(together)) == 3
 
 
 def test_keys_out_of_date_are_asked_for() -> None:
-    options = {"max_tokens": 16, "steps": 8}
+    options: dict[str, Any] = {"max_tokens": 16, "steps": 8}
     exact = model().chat("Hi", **options).text
     assert model().chat("Hi", **options, refresh=1).text == exact
     assert isinstance(model().chat("Hi", **options, refresh=4).text, str)
