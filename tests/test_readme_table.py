@@ -23,21 +23,19 @@ def test_a_new_family_is_found_by_its_entry(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(table, "FAMILIES", {"newest": "newest:Newest"})
     monkeypatch.setattr(table, "family", lambda name: newest)
     errors = {"one": 0.0, "two": 2.34e-6}
-    first, _, line, *_ = table.table("en", {"sets": {"n": {"family": "newest", "cases": 3, "errors": errors}}}).split(
-        "\n"
-    )
+    figures = {"sets": {"n": {"family": "newest", "cases": 3, "errors": errors}}}
+    first, _, line, *_ = table.table("en", figures).split("\n")
     assert first.count("|") == line.count("|")
     for part in ("Newest ([2601.00001]", "everything at once |", "chat, generate", "lab/Newest-1B, Newest-7B; other/"):
         assert part in line
     assert line.endswith("| 2/3 cases, worst 2e-6 |")
-    assert "Newest" in table.table("zh", {"sets": {}})
+    assert "everything at once" in table.table("zh", figures)
+    assert "Newest" not in table.table("en", {"sets": {}}), "nothing was measured"
 
 
 def test_every_layout_belongs_to_its_family() -> None:
-    names = [row.name for row in table.rows({"sets": {}})]
-    assert "janus" in names and "janus-transformers" not in names
-    janus = next(row for row in table.rows({"sets": {}}) if row.name == "janus")
-    assert list(janus.layouts) == ["transformers"]
+    (janus,) = table.rows({"sets": {"janus": {"family": "janus", "cases": 1, "errors": {"one": 0.0}}}})
+    assert janus.name == "janus" and list(janus.layouts) == ["transformers"]
 
 
 SUITE = """

@@ -1,11 +1,12 @@
 """Measures parity anew: `python -m tests.parity.report` writes docs/parity.json and the READMEs' tables of models.
 
 Every test of a case runs as always; what it compared with `close` is noted on the way. Nothing is written unless all
-of them pass.
+of them pass. With files, such as tests/parity/test_janus.py, only their sets are measured, and other figures stay.
 """
 
 import json
 import platform
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -69,14 +70,17 @@ def facts(errors: dict[GoldenSet, dict[str, float]]) -> dict[str, Any]:
     return {"torch": torch.__version__, "processor": platform.machine(), "sets": found}
 
 
-def main() -> None:
+def main(files: list[str]) -> None:
     recorder = Recorder()
-    code = pytest.main([str(Path(__file__).parent), "-q", "-p", "no:randomly"], plugins=[recorder])
+    code = pytest.main([*(files or [str(Path(__file__).parent)]), "-q"], plugins=[recorder])
     if code or recorder.failed:
         raise SystemExit(f"{len(recorder.failed)} failed; {table.FIGURES} was left as it is")
-    table.FIGURES.write_text(json.dumps(facts(recorder.errors), indent=1) + "\n", encoding="utf-8")
+    found = facts(recorder.errors)
+    if files:
+        found["sets"] = dict(sorted((table.figures()["sets"] | found["sets"]).items()))
+    table.FIGURES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     table.main()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,7 +1,7 @@
 """The READMEs' table of models, from what the families say of themselves and from docs/parity.json.
 
 `python -m tests.parity.table` writes it anew; `python -m tests.parity.report` measures before. A family is found by its
-entry in the registry: the first line of its file names it, its papers and how it works, in the form
+entry in the registry once it was measured: the first line of its file names it, its papers and how it works, as
 "Name (arXiv 1234.56789): how it works."; what it can do is said by its dialogue, what it loads by `Family.checkpoints`.
 """
 
@@ -77,8 +77,9 @@ class Row(NamedTuple):
 
 
 def rows(figures: dict[str, Any]) -> list[Row]:
-    """Every family of the registry by title; `x-y` is family x in the layout of y and has no row of its own."""
-    own = [name for name in FAMILIES if _parent(name) is None]
+    """The families that were measured, by title; `x-y` is family x in the layout of y and has no row of its own."""
+    measured = {value["family"] for value in figures["sets"].values()}
+    own = [name for name in FAMILIES if name in measured and _parent(name) is None]
     return sorted((row(name, figures) for name in own), key=lambda found: found.title.lower())
 
 
@@ -117,7 +118,7 @@ def _family(found: Row, words: dict[str, Any]) -> tuple[str, ...]:
     papers = ", ".join(f"[{paper}](https://arxiv.org/abs/{paper})" for paper in found.papers)
     weights = [_listed(found.checkpoints)] if found.checkpoints else []
     weights += [f"{words['layout'].format(name)} {_listed(ids)}" for name, ids in found.layouts.items() if ids]
-    parity = words["parity"].format(len(found.errors), found.cases, _worst(found)) if found.errors else "-"
+    parity = words["parity"].format(len(found.errors), found.cases, _worst(found))
     how, can = words.get(found.name, found.how), _able(found.can, words)
     return f"{found.title} ({papers})", how, can, "; ".join(weights) or "-", parity
 
