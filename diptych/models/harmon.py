@@ -44,6 +44,7 @@ class Mark(str):
 
 START, END = Mark("<|im_start|>"), Mark("<|im_end|>")
 GUIDANCE, VISITS, LARGER = 3.0, 64, 2  # scripts/text2image.py; pictures of 512 where the tables are made for 256
+READING = 0.1  # harmon_dev.py, grad_scale: how much of their gradient reading texts sends into MAR's encoder
 PENALTY = 1.1  # repetition_penalty of Qwen2.5's generation_config.json
 
 
@@ -94,14 +95,17 @@ class HarmonNetwork(Network):
         if len({picture.shape for picture in pictures}) > 1:
             return [tokens for picture in pictures for tokens in self.see([picture])]
         pixels = torch.stack(pictures).to(self.device, self.dtype)
-        return self._tokens(self.encode(pixels), tuple(side // self.factor for side in pixels.shape[-2:]))
+        tokens = self._tokens(self.encode(pixels), tuple(side // self.factor for side in pixels.shape[-2:]))
+        if tokens.requires_grad:
+            tokens.register_hook(lambda gradient: gradient * READING)
+        return list(tokens)
 
     def recall(self, made: list[Made]) -> list[Tensor]:
-        return [tokens for m in made for tokens in self._tokens(m.slots[None].to(self.device), m.grid)]
+        return [self._tokens(m.slots[None].to(self.device), m.grid)[0] for m in made]
 
-    def _tokens(self, slots: Tensor, grid: tuple[int, ...]) -> list[Tensor]:
+    def _tokens(self, slots: Tensor, grid: tuple[int, ...]) -> Tensor:
         known = torch.ones(slots.shape[:2], dtype=torch.bool, device=slots.device)
-        return list(self.draw.tokens(slots, known, grid)[0])
+        return self.draw.tokens(slots, known, grid)[0]
 
     def decode(self, slots: Tensor, grid: tuple[int, ...]) -> Tensor:
         return self.tokenizer.decode(F.pixel_shuffle(slots.transpose(1, 2).unflatten(2, grid), self.patch))
@@ -166,16 +170,15 @@ class HarmonDialogue(Dialogue):
 
     def _pieces(self, parts: Sequence[str | Image]) -> list[Piece]:
         """Text between marks is encoded as one string, as published; a mark that a person wrote is text."""
-        pieces: list[Piece] = [Ids([])]
+        pieces, ids = list[Piece](), list[int]()
         for kind, group in groupby(parts, key=type):
-            for part in ["".join(group)] if kind is str else group:  # type: ignore[arg-type]
+            for part in ["".join(map(str, group))] if kind is str else group:
                 if isinstance(part, Image):
-                    pieces += [Seen(self.preprocess(part.pixels)), Ids([])]
-                    continue
-                mark = isinstance(part, Mark)
-                ids = [self.tokenizer.special(part)] if mark else self._encode(part)
-                pieces[-1] = Ids([*pieces[-1][0], *ids])
-        return pieces
+                    pieces += [Ids(ids), Seen(self.preprocess(part.pixels))]
+                    ids = []
+                else:
+                    ids += [self.tokenizer.special(part)] if isinstance(part, Mark) else self._encode(part)
+        return [*pieces, Ids(ids)]
 
     def _encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, frame=False, specials=False) if text else []

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models
 
 from diptych.canvas import Draws
 from diptych.errors import CapabilityError, InputError, WeightsError
+from diptych.models import harmon
 from diptych.models.family import Options
 from diptych.models.harmon import GUIDANCE, PENALTY, Harmon, HarmonDialogue, HarmonNetwork
 from diptych.models.model import Model
@@ -204,6 +205,20 @@ def test_slots_of_several_latents() -> None:
     slots = made.encode(pixels)
     assert slots.shape == (1, 8, 16) and made.factor == 2 * FACTOR
     torch.testing.assert_close(made.decode(slots, (2, 4)), made.tokenizer.decode(made.tokenizer.encode(pixels)))
+
+
+def test_reading_teaches_the_encoder_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = network()
+    dialogue = dialogue_of(made)
+    row = [*dialogue.render(Request.of(("Is it?", picture()))), Learn("text", torch.tensor([1, 2]))]
+    gradients = []
+    for share in (harmon.READING, 1.0):
+        monkeypatch.setattr(harmon, "READING", share)
+        loss = losses(made, dialogue.lessons(), [row], Draws([0]))["text"]
+        gradients.append(torch.autograd.grad(loss, (made.draw.autoencoder.latent.weight, made.backbone.norm.weight)))
+    (less, same), (full, whole) = gradients
+    torch.testing.assert_close(less, full * 0.1)
+    torch.testing.assert_close(same, whole)
 
 
 def test_lessons_reach_every_parameter() -> None:
