@@ -20,6 +20,7 @@ FAMILIES = {
     "mmada": "diptych.models.mmada:MMaDA",
     "show_o": "diptych.models.show_o:ShowO",
     "show_o2": "diptych.models.show_o2:ShowO2",
+    "transfusion": "diptych.models.transfusion:Transfusion",
     "unidisc": "diptych.models.unidisc:UniDisc",
 }
 BUILTIN = Path(__file__).parents[1] / "builtin"

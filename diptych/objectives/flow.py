@@ -52,9 +52,12 @@ class Flow:
         moved = canvas.value + (step.next - step.time) * velocity
         return Drawn(torch.where(canvas.known[..., None], canvas.value, moved))
 
-    def corrupt(self, target: Tensor, grid: tuple[int, ...], draws: Draws) -> tuple[Canvas, Step]:
+    def corrupt(
+        self, target: Tensor, grid: tuple[int, ...], draws: Draws, time: Tensor | None = None
+    ) -> tuple[Canvas, Step]:
+        """time: Float[B], where it is stated and not drawn."""
         rows = range(len(target))
-        time = self.times(rows, draws).to(target.device)
+        time = (self.times(rows, draws) if time is None else time).to(target.device)
         noise = draws.normal(rows, *target.shape[1:]).to(target)
         share = (1 - time if self.ascending else time).view(-1, 1, 1).to(target.dtype)
         canvas = whole((1 - share) * target + share * noise, grid)
@@ -67,6 +70,19 @@ class Flow:
     def loss(self, condition: Tensor, target: Tensor, canvas: Canvas, step: Step) -> Tensor:
         velocity = target - canvas.memo if self.ascending else canvas.memo - target
         return F.mse_loss(condition.float(), velocity.float())
+
+
+class Midpoint(Flow):
+    """A flow along which each step goes as the velocity at its middle says (`samplers.schedules.midpoint`): the first
+    visit only leads to the middle."""
+
+    def draw(self, parts: Tensor, canvas: Canvas, step: Step, guide: Guide, draws: Draws) -> Drawn:
+        if canvas.memo is None:
+            canvas.memo = canvas.value
+            return super().draw(parts, canvas, step, guide, draws)
+        begin, canvas.memo = canvas.memo, None
+        moved = begin + 2 * (step.next - step.time) * guide(parts, canvas, step)
+        return Drawn(torch.where(canvas.known[..., None], begin, moved))
 
 
 def waves(time: Tensor, width: int, longest: float = 1e4) -> Tensor:

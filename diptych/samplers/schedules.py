@@ -107,6 +107,21 @@ def euler(steps: int, shift: float = 1.0, ascending: bool = False) -> Schedule:
     return schedule
 
 
+def midpoint(points: int, keep: bool = False) -> Schedule:
+    """Flow matching from time 0 (noise) to 1 by the midpoint rule, for `objectives.flow.Midpoint`: `points` times are
+    as many steps less one, of two visits each. keep: what the last visit saw stays in the context, a little noisy
+    (lucidrains' Transfusion)."""
+
+    def schedule(canvas: Canvas) -> Iterator[Step]:
+        times = torch.linspace(0, 1, points).tolist()
+        for i in range(points - 1):
+            middle = (times[i] + times[i + 1]) / 2
+            yield Step(2 * i, time=times[i], next=middle)
+            yield Step(2 * i + 1, time=middle, next=times[i + 1], keep=keep and i == points - 2)
+
+    return schedule
+
+
 def once(canvas: Canvas) -> Iterator[Step]:
     """One visit (learnable queries)."""
     yield Step(keep=True)

@@ -31,6 +31,7 @@ class Learn(NamedTuple):
     only for objectives whose `corrupt` takes it.
     unsaid: so many slots at its end are foretold, but what follows says them (the mark that opens a picture); only
     where a token is a slot.
+    time: the flow time at which it is learned, None where the objective draws one; of a writer's spans all or none.
     """
 
     writer: str
@@ -38,6 +39,7 @@ class Learn(NamedTuple):
     grid: tuple[int, ...] | None = None
     given: int = 0
     unsaid: int = 0
+    time: float | None = None
 
 
 Row = Sequence[Piece | Learn]
@@ -114,6 +116,8 @@ def _group(writer: Writer, spans: list[Learn], device: torch.device, draws: Draw
     ]
     target = torch.stack(padded).to(device)
     given = {"given": torch.tensor([s.given for s in spans])} if any(s.given for s in spans) else {}
+    if times := [s.time for s in spans if s.time is not None]:
+        given["time"] = torch.tensor(times)
     canvas, step = writer.objective.corrupt(target, grid or (longest,), draws, **given)
     tokens, memo = writer.port.embed(canvas, step)
     padded_tokens = tokens.shape[1] == longest and not target.is_floating_point()
