@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from diptych.backbone.foreseen import Foresight
 from diptych.backbone.packing import Span
 
 
@@ -74,6 +75,12 @@ class Canvas:
         if step.reach is None:
             return ~self.known
         return ~self.known & (torch.arange(self.slots, device=self.known.device) < step.reach)
+
+    def without(self, slots: Tensor) -> Canvas:
+        """The canvas but for these slots, Bool[N]."""
+        keep = ~slots.to(self.known.device)
+        shape = (int(keep.sum()),)
+        return replace(self, value=self.value[:, keep], known=self.known[:, keep], rank=self.rank[:, keep], grid=shape)
 
 
 class Given(NamedTuple):
@@ -194,6 +201,7 @@ class Writer:
     lazy: a canvas that the last visit did not change is not shown again.
     needs: (step, branches) -> of how many branches, from the first on, the guide reads this visit's predictions; only
     those are computed. None: of all.
+    foresight: by approximation some visits are extrapolated from those before (backbone/foreseen.py); None: none.
     """
 
     port: Port
@@ -205,3 +213,4 @@ class Writer:
     focus: bool = False
     lazy: bool = False
     needs: Callable[[Step, int], int] | None = None
+    foresight: Foresight | None = None

@@ -31,8 +31,8 @@ class Context:
         self._fixed: dict[tuple, Packed] = {}  # packings of visits of one shape
         self._held: Held | None = None  # keys that may be out of date, for who asks for such
         self._part: Context | None = None  # its first rows, for visits of those alone
-        self._rows = len(rows)
-        self._silent = set(range(self._rows))  # rows in which nothing has been said
+        self.rows = len(rows)
+        self._silent = set(range(self.rows))  # rows in which nothing has been said
         self.cache = self._new_cache(longest(rows) + room)
         self.extend(rows)
 
@@ -40,7 +40,7 @@ class Context:
         """Say rows for good -> hidden states [R, n, D] of the new tokens, aligned to the right."""
         n = longest(rows)
         if not n:
-            return self.backbone.embed.weight.new_zeros(self._rows, 0, self.backbone.config.width)
+            return self.backbone.embed.weight.new_zeros(self.rows, 0, self.backbone.config.width)
         self._part = None
         self._said.append(list(rows))
         self._silent -= {r for r, row in enumerate(rows) if longest([row])}
@@ -79,11 +79,11 @@ class Context:
 
     def first(self, rows: int) -> Context:
         """The first rows as a context of their own, over the same keys: for visits that are only tried."""
-        if rows == self._rows:
+        if rows == self.rows:
             return self
-        if self._part is None or self._part._rows != rows:
+        if self._part is None or self._part.rows != rows:
             self._part = part = copy(self)
-            part.cache, part._rows, part._fixed, part._held = self.cache.first(rows), rows, {}, None
+            part.cache, part.rows, part._fixed, part._held = self.cache.first(rows), rows, {}, None
             part._said = [said[:rows] for said in self._said]
             part._silent = {r for r in self._silent if r < rows}
             part.last_hidden = None if self.last_hidden is None else self.last_hidden[:rows]
@@ -106,7 +106,7 @@ class Context:
         if keep:
             return self.extend([_segments(row, spans) for row in tokens])
         if self._passing([span for _, span in spans]):
-            return self.backbone(self._fixed_packing(tokens, spans), self.cache)
+            return self.backbone(self.packed(tokens, spans), self.cache)
         return self.backbone(self._fixed_whole(tokens, spans))[:, -tokens.shape[1] :]
 
     def revisit(self, tokens: Tensor, spans: Sequence[tuple[int, Span]], first: int, renew: bool) -> Tensor:
@@ -137,7 +137,8 @@ class Context:
         alone = span.audience not in (KIN, EVERYONE) and _keepable(span)
         return alone and not self.cache.private and isinstance(span.expert, int) and span.grid is None
 
-    def _fixed_packing(self, tokens: Tensor, spans: Sequence[tuple[int, Span]]) -> Packed:
+    def packed(self, tokens: Tensor, spans: Sequence[tuple[int, Span]]) -> Packed:
+        """A visit over the cache, packed once and used again for as long as nothing is kept in between."""
         key = (tokens.shape[1], tuple(spans), self.cache.length)
         if key not in self._fixed:
             self._fixed = {key: self._pack([_segments(row, spans) for row in tokens])}
@@ -162,10 +163,10 @@ class Context:
         return pack(rows, start=start, base=self.cache.length, clean=self.cache.clean)
 
     def _whole(self) -> list[list[Segment]]:
-        return [[s for rows in self._said for s in rows[r]] for r in range(self._rows)]
+        return [[s for rows in self._said for s in rows[r]] for r in range(self.rows)]
 
     def _new_cache(self, capacity: int) -> Cache:
-        return self.backbone.new_cache(self._rows, max(capacity, 16) if self.cached else 0)
+        return self.backbone.new_cache(self.rows, max(capacity, 16) if self.cached else 0)
 
 
 def _keepable(span: Span) -> bool:

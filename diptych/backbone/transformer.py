@@ -193,12 +193,16 @@ class Backbone(nn.Module):
 
     def forward(self, packed: Packed, cache: Cache | None = None) -> Tensor:
         """-> hidden states after the last norm, [B, T, D]. With a cache: written after its end, not committed."""
+        return self.norm(self.stream(packed, cache), packed.route)
+
+    def stream(self, packed: Packed, cache: Cache | None = None) -> Tensor:
+        """What the last block leaves, before the last norm."""
         keys = packed.visibility if cache is None else cache.open(packed.visibility)
         lowering = packed.lowering or lower_dense(packed.visibility, keys, packed.bias)
         turn, x = self.turn(packed.position, packed.cell), packed.x
         for layer, block in enumerate(self.blocks):
             x = block(x, turn, packed.route, lowering, cache, layer)
-        return self.norm(x, packed.route)
+        return x
 
     def one(self, x: Tensor, cache: Cache, expert: int = 0) -> Tensor:
         """The fast path: one token a row, x [B, 1, D], that sees every kept key. No packing, no mask. Not committed."""

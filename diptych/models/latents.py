@@ -65,8 +65,8 @@ class Latents(Port):
         Raises WeightsError where no tokenizer has said which ids they are."""
         if self.marks is None:
             raise WeightsError(
-                "which ids stand around a picture is for the tokenizer to say, and there is none; put the tokenizer.json "
-                "published with the model into its folder"
+                "which ids stand around a picture is for the tokenizer to say, and there is none; put the "
+                "tokenizer.json published with the model into its folder"
             )
         ids = torch.tensor(self.marks, device=tokens.device)
         begin, end = self._backbone[0].embed(ids)

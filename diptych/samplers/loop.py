@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from diptych.backbone.context import Context
+from diptych.backbone.foreseen import Foreseen
 from diptych.canvas import Canvas, Drawn, Draws, Step, Writer
 
 
@@ -72,7 +73,7 @@ def visits(
     context: Context, writer: Writer, canvas: Canvas, branches: int, draws: Draws
 ) -> Iterator[tuple[Step, Canvas]]:
     """Fill one canvas, visit by visit; rows of the context are [branch, sample]. Ends early when every row has."""
-    port = writer.port
+    port, seer = writer.port, context if writer.foresight is None else Foreseen(context, writer.foresight, branches)
     place = None if writer.order == "surest" else places(canvas.rank, canvas.known)
     canvas, parts, seen, before = replace(canvas, given=canvas.known), canvas.value, Step(), None
     for step in writer.schedule(canvas):
@@ -82,7 +83,7 @@ def visits(
             step = step if step.seen is not None else step._replace(seen=seen.time)
         else:
             count = branches if writer.needs is None else writer.needs(step, branches)
-            asked = context if count == branches else context.first(count * len(canvas.known))
+            asked = seer if count == branches else seer.first(count * len(canvas.known))
             hidden, memo = look(asked, writer, canvas, step, count)
             where = canvas.eligible(step).repeat(count, 1) if writer.focus else None
             parts = port.head(hidden, memo, where)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image as Pillow
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
@@ -42,7 +43,8 @@ def loaded(golden: GoldenSet, folder: Path) -> Model:
             (folder / file.name).symlink_to(file)
     vocab = golden.config["llm_config"]["vocab_size"]
     numbers(vocab, dict(zip(MARKS, marks(golden), strict=True))).save(str(folder / "tokenizer.json"))
-    found = diptych.load(folder, device="cpu", dtype="float32")
+    with torch.inference_mode(False):  # whoever asks first: its weights are to learn as well
+        found = diptych.load(folder, device="cpu", dtype="float32")
     dialogue: Any = found.dialogue
     dialogue.written, dialogue.seen = (native(golden, f"{kind}_transform") for kind in ("vae", "vit"))
     return found

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diptych.backbone.context import Context
+from diptych.backbone.foreseen import Foresight
 from diptych.backbone.packing import Segment, pack
 from diptych.canvas import Canvas, Draws, Step, Writer
 from diptych.encoders.grids import cells
@@ -43,8 +44,11 @@ def asked(case: Case) -> Request:
 
 
 def grid_of(found: Any, request: Request, case: Case) -> tuple[int, ...]:
-    """As stated, or the last picture's."""
-    options = Options(size=tuple(case.settings["image_shapes"])) if "image_shapes" in case.settings else Options()
+    """As stated, or the last picture's; where there is neither, that of what was drawn."""
+    size = case.settings.get("image_shapes") if isinstance(case.settings, dict) else None
+    if size is None and not any(turn.images for turn in request.turns):
+        size = [side * found.network.tokenizer.factor for side in case.outputs["latent"].shape[-2:]]
+    options = Options() if size is None else Options(size=tuple(size))
     return found.dialogue.grid(found.dialogue.fitted(request, options))
 
 
@@ -68,7 +72,7 @@ class Path(NamedTuple):
 
 
 def followed(context: Context, ours: Writer, start: Canvas, branches: int) -> Path:
-    x, v, times, canvas = [], [], [], start
+    x, v, times, last = [], [], [], start
     guide = ours.guide
 
     def watched(parts: Tensor, canvas: Canvas, step: Step) -> Tensor:
@@ -78,10 +82,11 @@ def followed(context: Context, ours: Writer, start: Canvas, branches: int) -> Pa
 
     for step, canvas in visits(context, replace(ours, guide=watched), start, branches, Draws([])):
         times.append(float(step.time))
-    return Path(torch.stack(x), torch.stack(v), times, canvas)
+        last = canvas
+    return Path(torch.stack(x), torch.stack(v), times, last)
 
 
-def drawn(found: Any, case: Case, said: Sequence[Piece] = ()) -> None:
+def drawn(found: Any, case: Case, said: Sequence[Piece] = (), foresight: Foresight | None = None) -> None:
     request = asked(case)
     branches = BRANCHES[: 3 if case.settings["cfg_img_scale"] > 1 else 2]
     options = Options(guidance=case.settings["cfg_text_scale"], image_guidance=case.settings["cfg_img_scale"])
@@ -89,7 +94,8 @@ def drawn(found: Any, case: Case, said: Sequence[Piece] = ()) -> None:
     rows = [render(found, request, case, said, branch) for branch in branches]
     grid = grid_of(found, request, case)
     context = say(found.network.backbone, found.network.read(rows))
-    path = followed(context, writer(found, case.settings), begun(case.inputs["init_noise"][None], grid), len(branches))
+    ours = replace(writer(found, case.settings), foresight=foresight)
+    path = followed(context, ours, begun(case.inputs["init_noise"][None], grid), len(branches))
     expected = case.outputs
     close(path.v[:, 0], expected["v"], name="v")
     latent = unpatched(path.canvas.value, grid, found.network.patch)
@@ -100,12 +106,17 @@ def drawn(found: Any, case: Case, said: Sequence[Piece] = ()) -> None:
         pixels = found.network.decode(path.canvas.value, grid)
         close(pixels, expected["pixels"], name="pixels")
         (picture,) = found.dialogue.pictures(pixels)
-        ours = torch.tensor(list(picture.getdata())).view(expected["image"].shape)
-        assert (ours - expected["image"].int()).abs().max() <= 1
+        bytes_ = torch.tensor(list(picture.getdata())).view(expected["image"].shape)
+        assert (bytes_ - expected["image"].int()).abs().max() <= 1
 
 
 def loop(found: Any, golden: GoldenSet, name: str, case: Case) -> None:
     drawn(found, case)
+
+
+def foreseen(found: Any, golden: GoldenSet, name: str, case: Case) -> None:
+    """Most visits are extrapolated, by a plan that the published code writes into its source."""
+    drawn(found, case, foresight=Foresight())
 
 
 def think(found: Any, golden: GoldenSet, name: str, case: Case) -> None:
@@ -125,7 +136,7 @@ def think(found: Any, golden: GoldenSet, name: str, case: Case) -> None:
 
 def step(found: Any, golden: GoldenSet, name: str, case: Case) -> None:
     """One velocity from each branch, and every way to combine them."""
-    request, grid = asked(case), None
+    request = asked(case)
     grid = found.dialogue.grid(Options(size=tuple(case.inputs["image_hw"].tolist())))
     assert grid == grid_of(found, request, case)
     rows = [render(found, request, case, branch=branch) for branch in BRANCHES]
@@ -230,6 +241,7 @@ CHECKS: dict[str, Check] = {
     "think_t2i": think,
     "think_edit": think,
     "step": step,
+    "t2i_taylorseer": foreseen,
     "t2i_b2_channel": two,
     "t2i_b2_global": two,
 }
