@@ -1,7 +1,8 @@
-"""Transfusion (arXiv 2408.11039) as lucidrains/transfusion-pytorch has it: text, and latents of any kinds by flow.
+"""Transfusion (arXiv 2408.11039): one transformer for text and, by flow, latents of any kinds; tokens carry their time.
 
-No weights are published, nor a config file: config.json holds the constructor's arguments, model.safetensors the state
-dict. Latents come in and go out as they are; there is no image tokenizer.
+As lucidrains/transfusion-pytorch has it (transfusion_pytorch/transfusion.py). No weights are published, nor a config
+file: config.json holds the constructor's arguments, model.safetensors the state dict. Latents come in and go out as
+they are; there is no image tokenizer.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class TransfusionNetwork(Network):
             ids = torch.tensor(piece.ids, dtype=torch.long, device=self.device)
             return Segment(self.backbone.embed(ids), piece.span or self.text_span)
         if isinstance(piece, Made):
-            piece = Latent(0, *piece)
+            piece = Latent(0, piece.slots, piece.grid)
         if not isinstance(piece, Latent):
             self._refuse()
         slots = piece.slots[None].to(self.device, self.dtype)

@@ -117,6 +117,10 @@ def _group(writer: Writer, spans: list[Learn], device: torch.device, draws: Draw
     target = torch.stack(padded).to(device)
     given = {"given": torch.tensor([s.given for s in spans])} if any(s.given for s in spans) else {}
     if times := [s.time for s in spans if s.time is not None]:
+        if len(times) < len(spans):
+            raise TrainingError(
+                f"{len(times)} of {len(spans)} spans state the time they are learned at; state all or none"
+            )
         given["time"] = torch.tensor(times)
     canvas, step = writer.objective.corrupt(target, grid or (longest,), draws, **given)
     tokens, memo = writer.port.embed(canvas, step)
