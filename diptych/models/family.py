@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from PIL import Image as Pillow
 from torch import Tensor
 
-from diptych.canvas import Writer
+from diptych.canvas import Given, Writer
 from diptych.encoders.preprocess import Crop, Preprocess
 from diptych.errors import CapabilityError, InputError
 from diptych.models.companions import Companion
@@ -65,6 +65,7 @@ class Dialogue(ABC):
     ending: int  # the id that ends a reply
     opening: int | None = None  # the id after which a picture is written
     closing: tuple[int, ...] = ()  # ids that follow a picture the model wrote
+    rewrites: bool = False  # the last visit writes the whole text anew: nothing of it is final before
 
     @abstractmethod
     def render(self, request: Request, said: Sequence[Piece] = (), branch: str = "full") -> list[Piece]:
@@ -80,9 +81,22 @@ class Dialogue(ABC):
     def image(self, options: Options) -> Writer:
         """How a picture is written."""
 
+    def given(self, request: Request) -> Given | None:
+        """What stands on a text canvas beforehand, and so how long it is (a question answered on its own canvas); None:
+        nothing, and it is as long as a reply may be."""
+        return None
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """The ids of a whole text as a person reads it."""
+        return self.tokenizer.decode(ids).strip()
+
     @abstractmethod
     def branches(self, request: Request, options: Options) -> tuple[str, ...]:
         """The guidance branches of the picture's writer, "full" first."""
+
+    def text_branches(self, options: Options) -> tuple[str, ...]:
+        """The guidance branches of the text's writer, "full" first."""
+        return ("full",)
 
     @abstractmethod
     def grid(self, options: Options) -> tuple[int, ...]:

@@ -189,8 +189,7 @@ class Model:
         """Fill one picture's canvas for each job."""
         branches, grid = self.dialogue.branches(jobs[0].request, options), self.dialogue.grid(options)
         rows = [self.dialogue.render(job.request, said, branch) for branch in branches for job in jobs]
-        starts = [job.start for job in jobs if job.start is not None]
-        start = Given(*map(torch.stack, zip(*starts, strict=True))) if starts else None
+        start = _together([job.start for job in jobs if job.start is not None])
         context = say(self.network.backbone, self._read(rows), room=grid[0] * grid[-1])
         draws = Draws([job.seed for job in jobs])
         canvas = draw(context, self.dialogue.image(options), grid, len(branches), draws, watch, start)
@@ -204,12 +203,15 @@ class Model:
             return self.dialogue.pictures(self.network.decode(made.slots[None], made.grid))
 
     def _answer(self, requests: Sequence[Request], seed: int, options: Options) -> list[Reply]:
-        rows = self._read([self.dialogue.render(request) for request in requests])
+        branches = self.dialogue.text_branches(options)
+        rows = self._read([self.dialogue.render(r, branch=branch) for branch in branches for r in requests])
         context = say(self.network.backbone, rows, room=options.max_tokens)
         draws = Draws([seed] * len(requests))
-        *_, (_, canvas) = write(context, self.dialogue.text(options), options.max_tokens, draws)
-        texts = [self.dialogue.tokenizer.decode(cut(ids, self.dialogue.stops)[0]) for ids in _written(canvas)]
-        return [Reply((Text(text.strip()),), seed) for text in texts]
+        starts = [self.dialogue.given(request) for request in requests]
+        given = _together([start for start in starts if start is not None])
+        *_, (_, canvas) = write(context, self.dialogue.text(options), options.max_tokens, draws, given, len(branches))
+        written = _written(canvas, given)
+        return [Reply((Text(self.dialogue.spell(cut(ids, self.dialogue.stops)[0])),), seed) for ids in written]
 
     def _parts(
         self, request: Request, seed: int, options: Options, progress: Progress | None, drafts: bool = False
@@ -219,11 +221,16 @@ class Model:
             yield from map(Image, self._draw(_jobs([request], 1, seed), options, _Watch(progress)))
             return
         dialogue, said, draws = self.dialogue, list[Piece](), Draws([seed])
-        context = say(self.network.backbone, self._read([dialogue.render(request)]), room=options.max_tokens)
+        branches = dialogue.text_branches(options)
+        rows = self._read([dialogue.render(request, branch=branch) for branch in branches])
+        context = say(self.network.backbone, rows, room=options.max_tokens)
         for count in range(MAX_IMAGES):
-            visits = write(context, dialogue.text(options), options.max_tokens, draws)
-            canvases = (canvas for _, canvas in visits)
-            ids, stop = yield from spoken(canvases, dialogue.tokenizer, dialogue.stops, drafts)
+            start = dialogue.given(request)
+            given = None if start is None else _together([start])
+            visits = write(context, dialogue.text(options), options.max_tokens, draws, given, len(branches))
+            canvases = (canvas if given is None else canvas.without(given.known[0]) for _, canvas in visits)
+            whole = dialogue.spell if dialogue.rewrites else None
+            ids, stop = yield from spoken(canvases, dialogue.tokenizer, dialogue.stops, drafts, whole)
             if stop is None or stop != dialogue.opening or request.want != "any":
                 return
             said.append(Ids([*ids, stop]))
@@ -232,7 +239,7 @@ class Model:
             yield from map(Image, self._decoded(made))
             said += [made, Ids(list(dialogue.closing))]
             with torch.inference_mode():
-                context.extend(self._read([[Ids([stop]), made, Ids(list(dialogue.closing))]]))
+                context.extend(self._read([[Ids([stop]), made, Ids(list(dialogue.closing))]] * len(branches)))
 
 
 @contextmanager
@@ -245,8 +252,14 @@ def _one_thread(device: torch.device) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _written(canvas) -> list[Tensor]:
-    return [ids[known] for ids, known in zip(canvas.value, canvas.known, strict=True)]
+def _together(starts: Sequence[Given]) -> Given | None:
+    return Given(*map(torch.stack, zip(*starts, strict=True))) if starts else None
+
+
+def _written(canvas: Canvas, given: Given | None) -> list[Tensor]:
+    """What of each text was not there beforehand."""
+    known = canvas.known if given is None else canvas.known & ~given.known.to(canvas.known.device)
+    return [ids[own] for ids, own in zip(canvas.value, known, strict=True)]
 
 
 def _opened(source: Any) -> Any:

@@ -121,9 +121,10 @@ class MudditNetwork(Network):
 class MudditDialogue(Dialogue):
     """Plain strings: a prompt, or a picture and a question about it. There is no template."""
 
-    can = frozenset({"generate", "inpaint"})  # and chat, once `given` and `spell` are asked by the model
+    can = frozenset({"chat", "generate", "inpaint"})
     stops: frozenset[int] = frozenset()  # a text fills its canvas; special tokens in it are skipped
     image_size = (SIZE, SIZE)
+    rewrites = True
 
     def __init__(self, folder: Path, network: MudditNetwork):
         self.network, self.tokenizer = network, clip_tokenizer(folder / "tokenizer")

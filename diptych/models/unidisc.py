@@ -145,9 +145,9 @@ class UniDiscDialogue(Dialogue):
 
     def text(self, options: Options) -> Writer:
         """A text that the model has a fixed length for is written up to that."""
-        room = None if self.interleaved else self.length - 1
-        port = Joint(self.network, [Run()], 0, self.mask, room=room)
-        return self.sampling.writer(port, options, 0.0, room, **self.lesson.one(self.lesson.text))
+        guidance, room = self._guidance(options), None if self.interleaved else self.length - 1
+        port = Joint(self.network, [Run()], 0, self.mask, room=room, blind=guidance > 0)
+        return self.sampling.writer(port, options, guidance, room, **self.lesson.one(self.lesson.text))
 
     def image(self, options: Options) -> Writer:
         guidance, runs = self._guidance(options), [Run(grid=self.grid(options))]
@@ -168,6 +168,9 @@ class UniDiscDialogue(Dialogue):
 
     def branches(self, request: Request, options: Options) -> tuple[str, ...]:
         return ("full", "nothing") if self._guidance(options) else ("full",)
+
+    def text_branches(self, options: Options) -> tuple[str, ...]:
+        return self.branches(Request.of("text"), options)
 
     def grid(self, options: Options) -> tuple[int, ...]:
         factor = self.network.tokenizer.factor

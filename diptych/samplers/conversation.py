@@ -33,9 +33,7 @@ def draw(
     """
     device = context.backbone.embed.weight.device
     canvas = start = blank(writer, len(draws.generators), grid, draws, device)
-    if given is not None:
-        wide = given.known.view(*given.known.shape, *[1] * (start.value.ndim - 2))
-        start = replace(start, value=torch.where(wide, given.value, start.value), known=given.known)
+    start = begun(start, given)
     for step, canvas in visits(context, writer, start, branches, draws):
         if watch is not None:
             watch(step, canvas)
@@ -43,12 +41,25 @@ def draw(
 
 
 @torch.inference_mode()
-def write(context: Context, writer: Writer, length: int, draws: Draws) -> Iterator[tuple[int, Canvas]]:
-    """Fill one text canvas a sample -> (visits so far, canvas) after each visit."""
+def write(
+    context: Context, writer: Writer, length: int, draws: Draws, given: Given | None = None, branches: int = 1
+) -> Iterator[tuple[int, Canvas]]:
+    """Fill one text canvas a sample -> (visits so far, canvas) after each visit. given: as in `draw`; it says how long
+    the canvases are. branches: of guidance; rows of the context are [branch, sample]."""
     device = context.backbone.embed.weight.device
+    length = length if given is None else given.known.shape[1]
     start = blank(writer, len(draws.generators), (length,), draws, device)
-    for step, canvas in visits(context, writer, start, 1, draws):
+    for step, canvas in visits(context, writer, begun(start, given), branches, draws):
         yield step.index + 1, canvas
+
+
+def begun(start: Canvas, given: Given | None) -> Canvas:
+    """A blank canvas with what is there already."""
+    if given is None:
+        return start
+    value, known = given.value.to(start.value.device), given.known.to(start.known.device)
+    wide = known.view(*known.shape, *[1] * (start.value.ndim - 2))
+    return replace(start, value=torch.where(wide, value, start.value), known=known)
 
 
 def final(canvas: Canvas, row: int = 0) -> int:

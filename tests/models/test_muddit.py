@@ -18,7 +18,7 @@ from diptych.models.model import Model
 from diptych.models.muddit import GUIDANCE, NEGATIVE, QUESTION, STEPS, TEXT_STEPS
 from diptych.models.network import Ids, Seen
 from diptych.objectives.tokens import whole
-from diptych.types import Image, Request, Turn
+from diptych.types import BLANK, Draft, Image, Request, Text, Turn
 from diptych.weights.convert import convert
 from tests.parity.test_muddit import SETS
 
@@ -135,6 +135,18 @@ def test_what_cannot_be_asked(model: Model, picture: Pillow.Image) -> None:
             talk.render(Request.of(turns))
     with pytest.raises(InputError, match="the question has 101 tokens and leaves no room to answer in 77"):
         talk.given(Request.of(["cat " * 100, image]))
+
+
+def test_answers(model: Model, picture: Pillow.Image) -> None:
+    """A reply alone, in a batch beside another question's, and as it is written: nothing is final before the end."""
+    asked = ["what is this?", picture]
+    reply = model.chat(asked, steps=4).text
+    assert reply and [r.text for r in model.chat_batch([picture, asked], steps=4)][1] == reply
+    assert list(model.chat(asked, steps=4, stream=True)) == [Text(reply)]
+    *drafts, last = model.chat(asked, steps=4, stream="drafts")
+    assert len(drafts) == 3 and not any(draft.final for draft in drafts)  # type: ignore[union-attr]
+    assert last == Draft(reply, len(reply))
+    assert drafts[0].text.count(BLANK) > drafts[-1].text.count(BLANK) > 0  # type: ignore[union-attr]
 
 
 # --- loading -------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from diptych.models.model import Model
 from diptych.models.network import Ids, Made, Seen
 from diptych.models.registry import recognise
 from diptych.models.unidisc import SYSTEM, UniDisc, UniDiscDialogue
-from diptych.samplers.conversation import draw, say
+from diptych.samplers.conversation import draw, say, write
 from diptych.training.batches import Learn, losses
 from diptych.types import Image, Request, Turn
 from diptych.weights.files import Checkpoint
@@ -150,7 +150,7 @@ def test_a_text_of_fixed_length_ends_there(model: Model) -> None:
     dialogue: Any = model.dialogue
     if dialogue.interleaved:
         return
-    writer = dialogue.text(Options(steps=3, temperature=0))
+    writer = dialogue.text(Options(steps=3, temperature=0, guidance=0))
     rows = model.network.read([dialogue.render(Request.of([Turn.user(picture())]))])
     canvas = draw(say(model.network.backbone, rows), writer, (3 * dialogue.length,), 1, Draws([0]))
     assert canvas.known[0].nonzero().flatten().tolist() == list(range(dialogue.length - 1))
@@ -276,3 +276,19 @@ def test_wrong_input_names_the_remedy(model: Model) -> None:
             model.chat("A cat")
         with pytest.raises(InputError, match="begin with fewer"):
             dialogue.render(Request.of([Turn.user(Image(picture()), "cat " * dialogue.length)]))
+
+
+def test_text_is_guided_too(model: Model) -> None:
+    """The second branch sees nothing of the prompt, so without guidance other tokens come out."""
+    dialogue, asked = model.dialogue, Request.of([Turn.user("A question", picture())])
+
+    def written(guidance: float) -> list[int]:
+        options = Options(steps=4, max_tokens=8, temperature=0.0, guidance=guidance)
+        branches = dialogue.text_branches(options)
+        rows = model.network.read([dialogue.render(asked, branch=branch) for branch in branches])
+        context = say(model.network.backbone, rows)
+        *_, (_, canvas) = write(context, dialogue.text(options), 8, Draws([0]), None, len(branches))
+        return canvas.value[0].tolist()
+
+    assert len(dialogue.text_branches(Options())) == 2 and dialogue.text_branches(Options(guidance=0)) == ("full",)
+    assert written(50.0) != written(0.0)
