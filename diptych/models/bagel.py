@@ -1,4 +1,4 @@
-"""BAGEL (arXiv 2505.14683): a mixture of transformers reads with SigLIP, draws and edits by flow matching over FLUX' VAE.
+"""BAGEL (arXiv 2505.14683): a mixture of transformers; SigLIP reads, flow matching over FLUX' VAE draws and edits.
 
 Official code: ByteDance-Seed/Bagel, inferencer.py, modeling/bagel/{bagel,qwen2_navit,siglip_navit}.py,
 modeling/autoencoder.py and data/{transforms,dataset_base}.py.
@@ -17,20 +17,20 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
-from diptych.backbone.packing import Span
 from diptych.backbone.transformer import Backbone, BackboneConfig
 from diptych.canvas import Canvas, Step, Writer
 from diptych.encoders.grids import GridTable
 from diptych.encoders.native import Native
-from diptych.encoders.navit import NaViT, by_shape
+from diptych.encoders.navit import NaViT
 from diptych.encoders.preprocess import normalise, to_uint8
 from diptych.encoders.project import mlp
 from diptych.encoders.vit import ViTConfig
 from diptych.errors import InputError
 from diptych.models import layouts
 from diptych.models.family import Dialogue, Family, Options
-from diptych.models.latents import Latents, patched, picture, unpatched
-from diptych.models.network import Ids, Made, Network, Piece, Seen, Traced
+from diptych.models.latent_network import SeenAndWritten
+from diptych.models.latents import Latents
+from diptych.models.network import Ids, Network, Piece, Seen, Traced
 from diptych.models.ports import Words
 from diptych.objectives.flow import Flow, logit_normal
 from diptych.objectives.tokens import Token, argmax, sample
@@ -42,15 +42,22 @@ from diptych.tokenizers.latents import LatentTokenizer, kl_tokenizer
 from diptych.types import Image, Request, Text, Turn
 from diptych.weights.layout import Layout, mot
 
-FLUX = {"ch": 128, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "z_channels": 16} | {
+FLUX = {  # load_ae: the published config leaves these out
+    "ch": 128,
+    "ch_mult": [1, 2, 4, 4],
+    "num_res_blocks": 2,
+    "z_channels": 16,
     "scale_factor": 0.3611,
     "shift_factor": 0.1159,
-}  # load_ae: the published config leaves them out
-DEFAULTS = {"latent_patch_size": 2, "connector_act": "gelu_pytorch_tanh", "interpolate_pos": False} | {
+}
+DEFAULTS = {  # app.py and BagelConfig
+    "latent_patch_size": 2,
     "max_latent_size": 64,
     "vit_max_num_patch_per_side": 70,
+    "connector_act": "gelu_pytorch_tanh",
+    "interpolate_pos": False,
     "timestep_shift": 1.0,
-}  # app.py and BagelConfig
+}
 ACTS = {"gelu_pytorch_tanh": partial(nn.GELU, "tanh"), "gelu": nn.GELU}
 TABLES = {"max_latent_size": "latent_pos_embed.pos_embed", "vit_max_num_patch_per_side": "vit_pos_embed.pos_embed"}
 MARKS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
@@ -82,74 +89,13 @@ EDITING = Guided(4.0, 2.0, (0.0, 1.0), "text_channel")
 STEPS, SHIFT = 49, 3.0  # 50 points in time
 
 
-class BagelNetwork(Network):
-    """eyes: SigLIP-NaViT, connector and the table of where patches are. draw: the port of latents, `patch` x `patch` of
-    them a token. tokenizer: FLUX' VAE."""
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        eyes: nn.ModuleDict,
-        draw: Latents,
-        tokenizer: LatentTokenizer,
-        patch: int,
-        shift: float,
-    ):
-        """shift: of the times at which pictures are learned."""
-        super().__init__()
-        self.backbone, self.eyes, self.draw, self.tokenizer = backbone, eyes, draw, tokenizer
-        self.patch, self.shift = patch, shift
-
-    @property
-    def stride(self) -> int:
-        """Pixels a token along each side of a picture that is written."""
-        return self.patch * self.tokenizer.factor
-
-    @property
-    def channels(self) -> int:
-        """Numbers of one latent."""
-        return self.draw.out.out_features // self.patch**2
-
-    def see(self, pictures: list[Tensor]) -> list[Tensor]:
-        encoder = self.eyes["encoder"]
-
-        def seen(numbers: list[int], pixels: Tensor) -> Tensor:
-            height, width = (side // encoder.config.patch for side in pixels.shape[-2:])
-            features = self.eyes["project"](encoder(pixels.to(self.device, self.dtype)))
-            return self.draw.marked(features + self.eyes["places"](height, width).to(features.dtype))
-
-        return by_shape(pictures, seen)
-
-    def trace(self, pictures: list[Traced]) -> list[Made]:
-        def latents(numbers: list[int], pixels: Tensor) -> Tensor:
-            noise = [pictures[i].noise for i in numbers]
-            drawn = [n for n in noise if n is not None]
-            return self.encode(pixels.to(self.device), torch.stack(drawn).to(self.device) if drawn else None)
-
-        grids = [tuple(side // self.stride for side in p.pixels.shape[-2:]) for p in pictures]
-        return [Made(*pair) for pair in zip(by_shape([p.pixels for p in pictures], latents), grids, strict=True)]
-
-    def encode(self, pixels: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Pixels [B, 3, H, W] in [-1, 1] -> slots [B, N, C]; noise [B, c, h, w] for a sample of the VAE's."""
-        return patched(self.tokenizer.encode(pixels, noise), self.patch)
-
-    def recall(self, made: list[Made]) -> list[Tensor]:
-        clean = torch.zeros(1, device=self.device)
-        return [self.draw.marked(self.draw.tokens(m.slots[None].to(self.device), clean, m.grid)[0]) for m in made]
-
-    def placed(self, piece: Piece, n: int) -> Span:
-        return Span("full", still=True) if isinstance(piece, Seen) else picture(n)
-
-    def decode(self, slots: Tensor, grid: tuple[int, ...]) -> Tensor:
-        return self.tokenizer.decode(unpatched(slots, grid, self.patch))
-
-
 class BagelDialogue(Dialogue):
     """Every text and every picture is a segment of its own between two marks; there are no roles."""
 
     can = frozenset({"chat", "generate", "edit"})
+    stops: frozenset[int] = frozenset()  # the tokenizer's to say
 
-    def __init__(self, folder: Path, config: dict[str, Any], network: BagelNetwork):
+    def __init__(self, folder: Path, config: dict[str, Any], network: SeenAndWritten):
         self.network, self.tokenizer = network, text_tokenizer(folder)
         if (folder / "tokenizer.json").is_file():
             self.marked(*map(self.tokenizer.special, MARKS))
@@ -281,13 +227,13 @@ class Bagel(Family):
 
     @classmethod
     def completed(cls, config: dict[str, Any], shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-        """Tables of positions are as large as the checkpoint's; where fine-tuning has left them out they are computed."""
+        """Tables of positions are as large as published; those that fine-tuning has left out are computed."""
         sides = {key: math.isqrt(shapes[name][0]) for key, name in TABLES.items() if name in shapes}
         vae = FLUX | config.get("vae_config", {})
         return DEFAULTS | config | sides | {"vae_config": vae, "tables": all(n in shapes for n in TABLES.values())}
 
     @classmethod
-    def build(cls, config: dict[str, Any]) -> BagelNetwork:
+    def build(cls, config: dict[str, Any]) -> SeenAndWritten:
         llm, vit, patch = config["llm_config"], config["vit_config"], config["latent_patch_size"]
         width, stored, stretched = llm["hidden_size"], config["tables"], config["interpolate_pos"]
         side = config["vit_max_num_patch_per_side"]
@@ -299,7 +245,7 @@ class Bagel(Family):
         }
         table = GridTable(config["max_latent_size"], width, stored)
         draw = Latents(backbone, patch * patch * config["vae_config"]["z_channels"], table)
-        return BagelNetwork(backbone, nn.ModuleDict(eyes), draw, tokenizer, patch, config["timestep_shift"])
+        return SeenAndWritten(backbone, nn.ModuleDict(eyes), draw, tokenizer, patch, config["timestep_shift"])
 
     @classmethod
     def layout(cls, config: dict[str, Any]) -> Layout:
@@ -325,7 +271,7 @@ class Bagel(Family):
 
     @classmethod
     def dialogue(cls, folder: Path, config: dict[str, Any], network: Network) -> BagelDialogue:
-        assert isinstance(network, BagelNetwork)
+        assert isinstance(network, SeenAndWritten)
         return BagelDialogue(folder, config, network)
 
 

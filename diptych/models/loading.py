@@ -61,10 +61,11 @@ def _built(kind: Any, config: dict[str, Any], folder: Path) -> Any:
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> Path | list[Path]:
-    """The whole folder where the family says nothing else, else the files that match its patterns."""
+    """The files that match the family's patterns; the whole folder where it has none, or where no file does (a model
+    that was saved anew)."""
     if patterns == ("*.safetensors",):
         return folder
-    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))] or folder
 
 
 def _device(device: str) -> torch.device:
