@@ -75,6 +75,8 @@ class Condition(NamedTuple):
 class Clock(nn.Module):
     """Times [B, T] -> [B, T, 4 D]."""
 
+    waves: Tensor
+
     def __init__(self, width: int):
         super().__init__()
         self.register_buffer("waves", torch.zeros(width // 2))
@@ -172,13 +174,25 @@ class Mean(nn.Module):
 
 
 class AdaptiveBlock(nn.Module):
+    """The stream x [B, T, D] -> the stream after this block, and its values [B, H, T, E]."""
+
     def __init__(self, c: AdaptiveConfig, layer: int):
         super().__init__()
+        self.layer = layer
         self.skip = nn.Linear(2 * c.width, c.width, bias=False) if c.skipped_to(layer) else None
         self.around_attention, self.attention = Around(c.width), Attention(c, layer)
         self.around_mlp = Around(c.width)
         self.up, self.down = nn.Linear(c.width, 2 * c.hidden), nn.Linear(c.hidden, c.width)
         self.mean = Mean(c.width)
+
+    def forward(self, x: Tensor, skips: list[Tensor], c: Condition, see: Seeing, first: Tensor | None):
+        """skips: inputs of early layers, the latest of which it takes where there is a skip to it; first: the first
+        layer's values."""
+        if self.skip is not None:
+            x = x + self.skip(torch.cat([x, skips.pop()], -1))
+        heard, values = self.attention(self.around_attention.before(x, c), see, self.layer, first)
+        x = x + self.around_attention.behind(heard, c)
+        return x + self.around_mlp.behind(self.feed(self.around_mlp.before(x, c)), c), values
 
     def feed(self, y: Tensor) -> Tensor:
         value, gate = self.up(y).chunk(2, -1)
@@ -188,6 +202,8 @@ class AdaptiveBlock(nn.Module):
 class Adaptive(nn.Module):
     """Packed tokens [B, T, D + 1], the last channel their time -> hidden states [B, T, D], for `Context` and training
     like any other backbone. Tokens of latents name the expert `LATENT`."""
+
+    frequencies: Tensor
 
     def __init__(self, config: AdaptiveConfig):
         super().__init__()
@@ -219,14 +235,10 @@ class Adaptive(nn.Module):
         for layer, block in enumerate(self.blocks):
             if layer < self.config.depth // 2:
                 skips.append(x)
-            elif block.skip is not None:
-                x = x + block.skip(torch.cat([x, skips.pop()], -1))
-            heard, values = block.attention(block.around_attention.before(x, condition), see, layer, first)
+            x, values = block(x, skips, condition, see, first)
             first = values if first is None else first
-            x = x + block.around_attention.behind(heard, condition)
-            x = x + block.around_mlp.behind(block.feed(block.around_mlp.before(x, condition)), condition)
             states.append(x)
-            x = block.mean(states)
+            x = block.mean(states)  # type: ignore[operator]
         return self.norm(x)
 
     def _turn(self, position: Tensor) -> tuple[Tensor, Tensor]:

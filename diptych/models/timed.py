@@ -31,12 +31,12 @@ class Places(nn.Module):
         self.axes = nn.ModuleList(axis() for _ in range(axes))
 
     def forward(self, grid: Sequence[int]) -> Tensor:
-        weight = self.axes[0][0].weight
-        out = weight.new_zeros(*grid, self.axes[0][-1].out_features)
-        for i, (size, mlp) in enumerate(zip(grid, self.axes, strict=True)):
-            along = mlp(torch.arange(size, device=weight.device).to(weight)[:, None])
-            out = out + along.view(*[1] * i, size, *[1] * (len(grid) - 1 - i), -1)
-        return out.flatten(0, -2)
+        weight, places = next(self.parameters()), None
+        for size, mlp in zip(grid, self.axes, strict=True):
+            along = mlp(torch.arange(size, device=weight.device).to(weight.dtype)[:, None])
+            places = along if places is None else places[..., None, :] + along
+        assert places is not None
+        return places.flatten(0, -2)
 
 
 class Latents(Port):

@@ -169,9 +169,9 @@ class TransfusionDialogue(Dialogue):
         self.network._refuse()
 
     def _grid(self, kind: int) -> tuple[int, ...]:
-        if self.shapes[kind] is None:
+        if (shape := self.shapes[kind]) is None:
             raise InputError(f"config.json states no modality_default_shape for latents {kind}; give a size")
-        return self.shapes[kind]
+        return shape
 
     def _guidance(self, options: Options) -> float:
         return GUIDANCE if options.guidance is None else options.guidance
