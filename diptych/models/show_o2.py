@@ -22,10 +22,9 @@ from diptych.encoders.dual_path import DualPath
 from diptych.encoders.preprocess import Crop, Fit, Preprocess, to_uint8
 from diptych.encoders.vit import ViTConfig
 from diptych.errors import InputError, WeightsError
-from diptych.models import layouts
 from diptych.models.companions import Companion
 from diptych.models.family import Dialogue, Family, Options
-from diptych.models.layouts_wan import WAN
+from diptych.models.layouts_show_o2 import NAMES
 from diptych.models.network import Ids, Made, Network, Piece, Traced
 from diptych.models.ports import Words
 from diptych.models.show_o2_network import CLEAN, ShowO2Network
@@ -248,7 +247,7 @@ class ShowO2(Family):
 
     @classmethod
     def layout(cls, config: dict[str, Any]) -> Layout:
-        return layouts.LLAMA.under("showo.", "backbone.") | NAMES | WAN.under("", "tokenizer.")
+        return NAMES
 
     @classmethod
     def dialogue(cls, folder: Path, config: dict[str, Any], network: Network) -> ShowO2Dialogue:
@@ -296,29 +295,3 @@ def flow_head(config: dict[str, Any]) -> BackboneConfig:
         theta=500000.0,
         eps=1e-5,
     )
-
-
-def _renamed(layout: Layout, theirs: str, place: str) -> Layout:
-    """The blocks of a layout, published behind another prefix."""
-    return Layout({name.replace(theirs, place, 1): rule for name, rule in layout.only(theirs).rules.items()})
-
-
-NAMES = (
-    _renamed(layouts.LLAMA, "model.layers.", "diffusion_head_a.").under("", "backbone.flow.")
-    | _renamed(layouts.SIGLIP, "encoder.layers.", "und_trans.layers.").under("", "paths.")
-    | Layout(
-        {
-            "diffusion_head_a.#.adaLN_modulation.1.*": "backbone.flow.blocks.#.modulate.*",
-            "diffusion_head_b.norm_final.*": "draw.norm.*",
-            "diffusion_head_b.adaLN_modulation.1.*": "draw.modulate.*",
-            "diffusion_head_b.linear.*": "draw.out.*",
-            "diff_proj.#.*": "backbone.flow.into.#.*",
-            "time_embed.mlp.#.*": "time.#.*",
-            "time_embed_proj.*": "time_in.*",
-            "image_embedder_und.proj.*": "paths.meaning_in.*",
-            "image_embedder_gen.proj.*": "paths.look.*",
-            "position_embedding.weight": "paths.position",
-            "fusion_proj.#.*": "paths.fuse.#.*",
-        }
-    )
-)

@@ -1,5 +1,7 @@
 """The flow head: what it answers does not depend on how and when its context was said."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -18,8 +20,10 @@ def made(inner: int = 12) -> WithFlowHead:
     block = BackboneConfig(
         width=inner, depth=2, heads=2, kv_heads=1, hidden=20, vocab=0, head_width=6, norm_qk=True, eps=1e-5
     )
-    found = seeded(WithFlowHead(config, FlowHeadConfig(block)), 0, 0.3).eval().requires_grad_(False)
-    for layer in found.flow.blocks:
+    found = WithFlowHead(config, FlowHeadConfig(block)).eval().requires_grad_(False)
+    seeded(found, 0, 0.3)
+    layers: Any = found.flow.blocks
+    for layer in layers:
         layer.modulate.weight.normal_(std=0.5, generator=torch.Generator().manual_seed(1))
     return found
 

@@ -56,6 +56,7 @@ WORDS = {
         "mmada": "能看到全部上下文的 LLaDA-8B，用掩码扩散写文字和 MAGVIT-v2 图像",
         "muddit": "同一个 MM-DiT 对文字和图像做掩码扩散，源自 Meissonic",
         "show_o": "Phi-1.5 从左到右写文字，逐步揭开掩码编码来画图",
+        "show_o2": "Qwen2.5 写文字，其上的流头写 Wan 2.1 自编码器的潜变量，图片也从同样的潜变量读入",
         "transfusion": "同一个 Transformer 写文字，并用流匹配写任意种类的潜变量，每个词元带有自己的时间",
         "unidisc": "一个掩码扩散 Transformer，文字和图像可以写在序列的任何位置",
     },

@@ -245,12 +245,12 @@ def mixed(found: Any, golden: GoldenSet, name: str, case: Case) -> None:
     omni(pack(found.network.read([told])), expected["modality_positions_history"])
     assert greedy(found, told, len(expected["tokens"])) == expected["tokens"].tolist()
     full = dialogue.told(begun, [opening, history, Ids([closing, *went_on, *opening.ids])])
-    blind: list[Piece] = [Ids(dialogue.drawn([]))]
+    blind = Ids(dialogue.drawn([]))
     spelt(found, full, expected["text_tokens"][0], expected["modality_positions"][0])
-    assert blind[0].ids == expected["text_tokens"][1, :2].tolist()
+    assert blind.ids == expected["text_tokens"][1, :2].tolist()
     noise = case.inputs["noise"]
     writer = dialogue.image(Options(guidance=scale(golden), steps=3))
-    context = say(found.network.backbone, found.network.read([full, blind]))
+    context = say(found.network.backbone, found.network.read([full, [blind]]))
     draws = Tape(normal=[slots(noise)])
     draws.generators = [torch.Generator()]
     start = blank(writer, 1, history.grid, draws, "cpu")
