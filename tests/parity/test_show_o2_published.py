@@ -10,11 +10,14 @@ from PIL import Image as Pillow
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 import diptych
+from diptych.canvas import Draws
 from diptych.errors import InputError, WeightsError
 from diptych.models.companions import Found
+from diptych.models.family import Options
 from diptych.models.model import Model
 from diptych.models.network import Ids, Made, Piece, Traced
 from diptych.models.show_o2 import VAE, ShowO2, llm, siglip
+from diptych.training.batches import Learn, losses
 from diptych.types import Image, Request, Turn
 from diptych.weights.files import Checkpoint
 from tests.parity.sets import GoldenSet
@@ -233,3 +236,34 @@ def test_a_videos_frames_are_one_picture(golden: GoldenSet, spoken: Any) -> None
     assert isinstance(video, Traced) and video.pixels.shape[:2] == (2, 3)
     (row,) = found.network.read([[Ids([1]), video, Ids([2, 3])]])
     assert sum(len(segment.x) for segment in row) == 1 + 1 + 2 * 14 * 14 + 2
+
+
+@EVERY_SET
+def test_in_half_precision(golden: GoldenSet, tmp_path: Path) -> None:
+    copied(golden, tmp_path)
+    letters(golden).save(str(tmp_path / "tokenizer.json"))
+    found = diptych.load(tmp_path, device="cpu", dtype="bfloat16")
+    assert found.generate("a cat", steps=1)[0].size == found.image_size
+    assert found.chat_batch([Turn.user(picture(), picture(30), "What?")], max_tokens=2)
+
+
+@EVERY_SET
+def test_every_parameter_learns(golden: GoldenSet) -> None:
+    """But for the autoencoder, which is given."""
+    net: Any = model(golden).network
+    dialogue: Any = model(golden).dialogue
+    grid = dialogue.grid(Options())
+    slots = torch.randn(2, grid[0] * grid[1], net.draw.channels, generator=torch.Generator().manual_seed(0))
+    rows = [
+        [Ids(dialogue.drawn([4])), Learn("image", slots[0], grid)],
+        [Ids([1]), Made(slots[1], grid, 1.0), Learn("text", torch.tensor([2, 3, 4]))],
+    ]
+    learning = {name: p.requires_grad_() for name, p in net.named_parameters() if not name.startswith("tokenizer.")}
+    alone = losses(net, dialogue.lessons(), rows, Draws(range(2)))
+    together = losses(net, dialogue.lessons(), rows, Draws(range(2)), width=200)
+    for name in alone:
+        torch.testing.assert_close(alone[name], together[name])
+    sum(alone.values(), torch.zeros(())).backward()
+    assert not [name for name, p in learning.items() if p.grad is None or not p.grad.isfinite().all()]
+    net.requires_grad_(False)
+    net.zero_grad()
