@@ -41,4 +41,5 @@ def autoencoder_kl(config: dict[str, Any]) -> LatentTokenizer:
         scale=config["scaling_factor"],
         shift=config.get("shift_factor") or 0.0,
         pointwise_convs=config.get("use_quant_conv", True),
+        upcast=config.get("force_upcast", True),
     )

@@ -24,7 +24,10 @@ class Moments(NamedTuple):
 
 
 class LatentTokenizer(nn.Module):
-    """Pixels to latents and back. Latents are handed out as (z - shift) * scale, near unit variance."""
+    """Pixels to latents and back. Latents are handed out as (z - shift) * scale, near unit variance.
+
+    upcast: in float16 its sums overflow; it then computes in float32 (SD and SDXL; diffusers' `force_upcast`).
+    """
 
     def __init__(
         self,
@@ -34,13 +37,14 @@ class LatentTokenizer(nn.Module):
         decoder: Decoder,
         scale: float = 1.0,
         shift: float = 0.0,
+        upcast: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.quant_conv = quant_conv
         self.post_quant_conv = post_quant_conv
         self.decoder = decoder
-        self.scale, self.shift = scale, shift
+        self.scale, self.shift, self.upcast = scale, shift, upcast
 
     @property
     def factor(self) -> int:
@@ -49,7 +53,7 @@ class LatentTokenizer(nn.Module):
 
     def moments(self, pixels: Tensor) -> Moments:
         """Float[B, 3, H, W] in [-1, 1] -> mean and log variance. InputError if H or W do not divide by `factor`."""
-        both = self.quant_conv(self.encoder(pixels.to(self.encoder.conv_in.weight.dtype)))
+        both = self.quant_conv(self.encoder(pixels.to(self._precision())))
         mean, logvar = both.chunk(2, dim=1)
         return Moments(mean, logvar.clamp(*LOGVAR_RANGE))
 
@@ -64,16 +68,28 @@ class LatentTokenizer(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Float[B, C, h, w] -> Float[B, 3, factor h, factor w], about [-1, 1], not clamped."""
-        z = latents.to(self.decoder.conv_in.weight.dtype) / self.scale + self.shift
+        z = latents.to(self._precision()) / self.scale + self.shift
         return self.decoder(self.post_quant_conv(z))
+
+    def _precision(self) -> torch.dtype:
+        """The type to compute in, once the weights are in it."""
+        if self.upcast and self.decoder.conv_in.weight.dtype == torch.float16:
+            self.float()
+        return self.decoder.conv_in.weight.dtype
 
 
 def kl_tokenizer(
-    encoder: ConvConfig, decoder: ConvConfig, *, scale: float, shift: float = 0.0, pointwise_convs: bool = True
+    encoder: ConvConfig,
+    decoder: ConvConfig,
+    *,
+    scale: float,
+    shift: float = 0.0,
+    pointwise_convs: bool = True,
+    upcast: bool = False,
 ) -> LatentTokenizer:
     """A KL autoencoder; FLUX and SD3 have no 1x1 convolutions around the latents. `encoder` must be `double`."""
     if not encoder.double:
         raise InputError("the encoder of a KL autoencoder gives mean and variance: build its config with double=True")
     into = pointwise(2 * encoder.latent, 2 * encoder.latent) if pointwise_convs else nn.Identity()
     out = pointwise(decoder.latent, decoder.latent) if pointwise_convs else nn.Identity()
-    return LatentTokenizer(Encoder(encoder), into, out, Decoder(decoder), scale, shift)
+    return LatentTokenizer(Encoder(encoder), into, out, Decoder(decoder), scale, shift, upcast)

@@ -118,6 +118,14 @@ def test_pictures_so_far_are_shown(model: Model) -> None:
     assert seen == [model.image_size[1]] * 2
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision(model: Model, dtype: str) -> None:
+    """Nearly the same picture; in float16 the autoencoder computes in float32."""
+    half = diptych.load(SETS[0].folder, device="cpu", dtype=dtype)
+    (picture,) = half.generate("a red cat", steps=4)
+    assert gap(picture, model.generate("a red cat", steps=4)[0]) < 16
+
+
 # --- talking -------------------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,16 @@ def test_without_pointwise_convolutions() -> None:
     assert names and not any("quant_conv" in name for name in names)
 
 
+def test_sums_that_overflow_in_float16_are_made_in_float32() -> None:
+    torch.manual_seed(0)
+    for upcast, dtype in ((True, torch.float32), (False, torch.float16)):
+        vae = autoencoder_kl(CONFIG | {"force_upcast": upcast}).half().requires_grad_(False)
+        latents = vae.encode(torch.zeros(1, 3, 4, 4, dtype=torch.float16))
+        assert vae.decode(latents).dtype == latents.dtype == dtype
+    vae = autoencoder_kl(CONFIG).bfloat16().requires_grad_(False)
+    assert vae.decode(torch.zeros(1, 4, 2, 2)).dtype == torch.bfloat16
+
+
 def test_a_kl_autoencoder_needs_a_double_encoder() -> None:
     with pytest.raises(InputError, match="double"):
         kl_tokenizer(*compvis(8, (1,), 1, 4, groups=4), scale=1.0)
