@@ -17,6 +17,7 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
+from diptych.backbone.foreseen import Foresight
 from diptych.backbone.transformer import Backbone, BackboneConfig
 from diptych.canvas import Canvas, Step, Writer
 from diptych.encoders.grids import GridTable
@@ -36,20 +37,12 @@ from diptych.objectives.flow import Flow, logit_normal
 from diptych.objectives.tokens import Token, argmax, sample
 from diptych.samplers.guidance import Renorm, Within, alone, cfg_text_image
 from diptych.samplers.schedules import euler, raster
+from diptych.samplers.stopping import last
 from diptych.tokenizers.absent import text_tokenizer
-from diptych.tokenizers.conv import compvis
-from diptych.tokenizers.latents import LatentTokenizer, kl_tokenizer
+from diptych.tokenizers.flux import PUBLISHED, flux_tokenizer
 from diptych.types import Image, Request, Text, Turn
 from diptych.weights.layout import Layout, mot
 
-FLUX = {  # load_ae: the published config leaves these out
-    "ch": 128,
-    "ch_mult": [1, 2, 4, 4],
-    "num_res_blocks": 2,
-    "z_channels": 16,
-    "scale_factor": 0.3611,
-    "shift_factor": 0.1159,
-}
 DEFAULTS = {  # app.py and BagelConfig
     "latent_patch_size": 2,
     "max_latent_size": 64,
@@ -158,12 +151,7 @@ class BagelDialogue(Dialogue):
 
     def text(self, options: Options) -> Writer:
         pick = argmax if not options.temperature else sample(options.temperature, options.top_k, options.top_p)
-        stops = torch.tensor(sorted(self.stops))
-
-        def ended(canvas: Canvas, step: Step) -> Tensor:
-            return torch.isin(canvas.value[:, step.index], stops.to(canvas.value.device))
-
-        return Writer(Words(self.network.backbone, lag=1), Token(pick), raster, alone, stop=ended)
+        return Writer(Words(self.network.backbone, lag=1), Token(pick), raster, alone, stop=last(self.stops))
 
     def image(self, options: Options) -> Writer:
         """Two branches are guided as drawings, three as editings."""
@@ -176,11 +164,14 @@ class BagelDialogue(Dialogue):
             return branches if branches == 1 else guides[branches].needs(step, branches)
 
         flow = Flow(self.network.draw.out.out_features, times=logit_normal(self.network.shift))
-        return Writer(self.network.draw, flow, euler(options.steps or STEPS, SHIFT), guide, needs=needs)
+        schedule = euler(options.steps or STEPS, _given(options.shift, SHIFT))
+        foresight = Foresight(options.foresee) if options.foresee else None
+        return Writer(self.network.draw, flow, schedule, guide, needs=needs, foresight=foresight)
 
     def _guide(self, published: Guided, options: Options, image: bool = True) -> Within:
         text, by_image = _given(options.guidance, published.text), _given(options.image_guidance, published.image)
-        return Within(cfg_text_image(text, by_image if image else 1.0, published.renorm), *published.interval)
+        guide = cfg_text_image(text, by_image if image else 1.0, options.renorm or published.renorm)
+        return Within(guide, *(options.interval or published.interval))
 
     def branches(self, request: Request, options: Options) -> tuple[str, ...]:
         """With a text guidance of at most 1 there is no other either, as published."""
@@ -229,7 +220,7 @@ class Bagel(Family):
     def completed(cls, config: dict[str, Any], shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         """Tables of positions are as large as published; those that fine-tuning has left out are computed."""
         sides = {key: math.isqrt(shapes[name][0]) for key, name in TABLES.items() if name in shapes}
-        vae = FLUX | config.get("vae_config", {})
+        vae = PUBLISHED | config.get("vae_config", {})
         return DEFAULTS | config | sides | {"vae_config": vae, "tables": all(n in shapes for n in TABLES.values())}
 
     @classmethod
@@ -237,7 +228,7 @@ class Bagel(Family):
         llm, vit, patch = config["llm_config"], config["vit_config"], config["latent_patch_size"]
         width, stored, stretched = llm["hidden_size"], config["tables"], config["interpolate_pos"]
         side = config["vit_max_num_patch_per_side"]
-        backbone, tokenizer = Backbone(qwen2(llm)), vae(config["vae_config"])
+        backbone, tokenizer = Backbone(qwen2(llm)), flux_tokenizer(config["vae_config"])
         eyes = {
             "encoder": NaViT(siglip(vit), side, stretched),
             "project": mlp(vit["hidden_size"], width, width, act=ACTS[config["connector_act"]]),
@@ -304,9 +295,3 @@ def siglip(config: dict[str, Any]) -> ViTConfig:
         activation="gelu-tanh",
         eps=config.get("layer_norm_eps", 1e-6),
     )
-
-
-def vae(config: dict[str, Any]) -> LatentTokenizer:
-    numbers = config["ch"], tuple(config["ch_mult"]), config["num_res_blocks"], config["z_channels"]
-    scale, shift = config["scale_factor"], config["shift_factor"]
-    return kl_tokenizer(*compvis(*numbers, double=True), scale=scale, shift=shift, pointwise_convs=False)

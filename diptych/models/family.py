@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from PIL import Image as Pillow
 from torch import Tensor
@@ -16,6 +16,7 @@ from diptych.encoders.preprocess import Crop, Preprocess
 from diptych.errors import CapabilityError, InputError
 from diptych.models.companions import Companion
 from diptych.models.network import Network, Piece
+from diptych.samplers.guidance import Renorm
 from diptych.tokenizers.text import TextTokenizer
 from diptych.types import Request
 from diptych.weights.layout import Layout
@@ -27,6 +28,10 @@ class Options:
 
     refresh: of text by masked diffusion, an approximation that is off unless asked for: keys of the prompt and of
     finished blocks are kept for so many visits (`samplers.schedules.blocks`).
+    interval, renorm: of pictures by flow matching, the times (above, up to) at which guidance acts, and how its norm is
+    held (`samplers.guidance`); shift: how far its times are bent towards noise (`samplers.schedules.euler`).
+    foresee: an approximation that is off unless asked for: behind the first, only each so many-th visit to such a
+    picture is computed, the others are extrapolated (`backbone.foreseen`).
     """
 
     guidance: float | None = None
@@ -38,16 +43,24 @@ class Options:
     size: tuple[int, int] | None = None
     max_tokens: int = 512
     refresh: int | None = None
+    interval: tuple[float, float] | None = None
+    renorm: Renorm | None = None
+    shift: float | None = None
+    foresee: int | None = None
 
     def __post_init__(self) -> None:
         least_values: dict[str, float] = dict.fromkeys(("guidance", "image_guidance", "temperature"), 0.0)
-        least_values |= dict.fromkeys(("steps", "top_k", "refresh"), 1)
+        least_values |= dict.fromkeys(("steps", "top_k", "refresh", "foresee"), 1) | {"shift": 0.01}
         for name, least in least_values.items():
             value = getattr(self, name)
             if value is not None and not (least <= value < float("inf")):
                 raise InputError(f"{name} must be a number of at least {least}, not {value}")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p must lie in (0, 1], not {self.top_p}")
+        if self.interval is not None and not 0 <= self.interval[0] <= self.interval[1] <= 1:
+            raise InputError(f"interval must be two times in 0..1, the earlier first, not {self.interval}")
+        if self.renorm is not None and self.renorm not in get_args(Renorm):
+            raise InputError(f"renorm is one of {', '.join(get_args(Renorm))}, not {self.renorm!r}")
         if not 0 < self.max_tokens <= 32768:
             raise InputError(f"max_tokens must lie in 1..32768, not {self.max_tokens}")
 
@@ -101,6 +114,11 @@ class Dialogue(ABC):
     @abstractmethod
     def grid(self, options: Options) -> tuple[int, ...]:
         """The canvas of a picture. Raises InputError for a size the model cannot write."""
+
+    def fitted(self, request: Request, options: Options) -> Options:
+        """The options, with what this request itself decides where they leave it open: the size of a picture that is
+        changed."""
+        return options
 
     @abstractmethod
     def pictures(self, pixels: Tensor) -> list[Pillow.Image]:

@@ -1,4 +1,4 @@
-"""When a text has ended, where it is not written from left to right."""
+"""When a text has ended."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from torch import Tensor
 from diptych.canvas import Canvas, Step
 
 Stop = Callable[[Canvas, Step], Tensor]
+
+
+def last(stops: Iterable[int]) -> Stop:
+    """Written from left to right: a row has ended where the slot just written is a stop."""
+    ends = torch.tensor(sorted(stops), dtype=torch.long)
+
+    def ended(canvas: Canvas, step: Step) -> Tensor:
+        return torch.isin(canvas.value[:, step.index], ends.to(canvas.value.device))
+
+    return ended
 
 
 def answered(stops: Iterable[int]) -> Stop:

@@ -88,6 +88,11 @@ def test_weights_there_and_back(golden: GoldenSet, model: Callable[[GoldenSet], 
     layout = Bagel.layout(Bagel.completed(golden.config, theirs.shapes))
     again = Checkpoint(export(found.network, layout, list(theirs), tmp_path))
     assert set(again) == set(theirs) and all(torch.equal(again[name], theirs[name]) for name in theirs)
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).symlink_to(found.folder / name)
+    half = diptych.load(tmp_path, device="cpu", dtype="bfloat16")  # from the one file that was written
+    (picture,) = half.edit(painted(1, 40, 50), "5 6", steps=1, size=(32, 32))
+    assert picture.size == (32, 32) and half.chat((picture, "5"), max_tokens=2).text
 
 
 @EVERY_SET
@@ -240,6 +245,19 @@ def test_nobody_can_open_a_picture_from_inside_a_prompt(golden: GoldenSet, model
         patch.setattr(dialogue, "tokenizer", tokenizer)
         (piece,) = dialogue.render(Request.of(f"1{MARKS[1]}{MARKS[2]}", "image"))
     assert isinstance(piece, Ids) and not set(piece.ids[1:-1]) & set(map(tokenizer.special, MARKS))
+
+
+@EVERY_SET
+def test_options_change_the_picture(golden: GoldenSet, model: Callable[[GoldenSet], Model]) -> None:
+    found, drawn = model(golden), {"steps": 8, "size": (32, 48)}
+    plain = np.asarray(found.generate("5 6 7", **drawn)[0])
+    for option in ({"interval": (0.0, 1.0)}, {"renorm": "channel"}, {"shift": 1.0}, {"foresee": 3}, {"guidance": 1.0}):
+        (other,) = found.generate("5 6 7", **drawn, **option)
+        assert not np.array_equal(plain, np.asarray(other)), option
+    assert np.array_equal(plain, np.asarray(found.generate("5 6 7", **drawn, foresee=1)[0]))
+    for wrong in ({"interval": (0.6, 0.2)}, {"renorm": "none"}, {"shift": 0.0}, {"foresee": 0}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            found.generate("5", **wrong)
 
 
 @EVERY_SET
