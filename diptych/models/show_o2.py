@@ -50,13 +50,16 @@ GUIDANCE, STEPS, SHIFT = 7.5, 49, 3.0  # README.md: 50 points in time; configs: 
 ROOM = 290, 251  # ids of a prompt that are kept: configs: max_seq_length, at 432 and at more pixels
 
 
-class Marks(NamedTuple):
-    """Ids that stand around texts and pictures."""
+MARKS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
 
-    begin: int  # <|im_start|>
-    end: int  # <|im_end|>
-    opening: int  # <|vision_start|>
-    closing: int  # <|vision_end|>
+
+class Marks(NamedTuple):
+    """The ids of MARKS, which stand around texts and around pictures."""
+
+    begin: int
+    end: int
+    opening: int
+    closing: int
 
 
 class ShowO2Dialogue(Dialogue):
@@ -68,8 +71,7 @@ class ShowO2Dialogue(Dialogue):
         self.network, self.tokenizer = network, text_tokenizer(folder)
         self.marks: Marks | None = None
         if (folder / "tokenizer.json").is_file():
-            names = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>")
-            self.marked(Marks(*map(self.tokenizer.special, names)))
+            self._marks()
         height, width = (config[f"image_latent_{side}"] * network.stride for side in ("height", "width"))
         self.image_size = (height, width)
         side = math.isqrt(len(network.paths.position)) * network.stride
@@ -150,7 +152,11 @@ class ShowO2Dialogue(Dialogue):
         return self.tokenizer.encode(text, frame=False, specials=False) if text else []
 
     def _marks(self) -> Marks:
-        return Marks(self.tokenizer.special("<|im_start|>"), 0, 0, 0) if self.marks is None else self.marks
+        """Without a tokenizer to name them WeightsError says what is missing."""
+        if self.marks is None:
+            self.marked(Marks(*map(self.tokenizer.special, MARKS)))
+        assert self.marks is not None
+        return self.marks
 
     def text(self, options: Options) -> Writer:
         pick = argmax if not options.temperature else sample(options.temperature, options.top_k, options.top_p)
@@ -166,10 +172,10 @@ class ShowO2Dialogue(Dialogue):
         tokens = math.prod(self.grid(options)) // self.network.paths.patch**2 + 1
         times = logit_normal(math.exp(0.5 + 0.65 * (tokens - 256) / (4096 - 256)), ascending=True)
         flow = Flow(self.network.draw.channels, ascending=True, times=times)
-        return Writer(self.network.draw, flow, schedule, cfg(guidance) if guidance else alone)
+        return Writer(self.network.draw, flow, schedule, cfg(guidance) if self._guided(options) else alone)
 
     def branches(self, request: Request, options: Options) -> tuple[str, ...]:
-        return ("full", "no_text") if self._guidance(options) else ("full",)
+        return ("full", "no_text") if self._guided(options) else ("full",)
 
     def grid(self, options: Options) -> tuple[int, ...]:
         height, width = options.size or self.image_size
@@ -180,6 +186,10 @@ class ShowO2Dialogue(Dialogue):
 
     def pictures(self, pixels: Tensor) -> list[Pillow.Image]:
         return [Pillow.fromarray(p) for p in to_uint8(pixels, "trunc").cpu().numpy()]
+
+    def _guided(self, options: Options) -> bool:
+        """At 0 there is no guidance, as published, and at 1 none that does anything."""
+        return self._guidance(options) not in (0, 1)
 
     def _guidance(self, options: Options) -> float:
         return GUIDANCE if options.guidance is None else options.guidance
@@ -194,12 +204,7 @@ class ShowO2(Family):
         "showlab/show-o2-1.5B-w-video-und",
         "showlab/show-o2-7B-w-video-und",
     )
-    weights = (
-        "model*.safetensors",
-        "pytorch_model*.safetensors",
-        "diffusion_pytorch_model*.safetensors",
-        "Wan2.1_VAE.safetensors",
-    )
+    weights = ("*model*.safetensors", "Wan2.1_VAE.safetensors")
 
     @classmethod
     def recognises(cls, config: dict[str, Any], folder: Path) -> bool:

@@ -20,6 +20,7 @@ from tests.parity.sets import GoldenSet, close
 
 
 @cache
+@torch.inference_mode(False)  # whoever asks first
 def model(golden: GoldenSet) -> Model:
     """With the ids of the marks as the recorded prompts have them: the sets hold no tokenizer."""
     found: Any = diptych.load(golden.folder, device="cpu", dtype="float32")
