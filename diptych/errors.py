@@ -27,3 +27,15 @@ class CapabilityError(DiptychError):
 
 class TrainingError(DiptychError):
     """A recipe, data set or training state that cannot go on, such as a loss that is not finite."""
+
+
+class CatalogueError(DiptychError):
+    """Records of the survey's catalogue that break its schema. `faults` holds each with its file and line."""
+
+    def __init__(self, message: str, faults: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+class BenchmarkError(DiptychError):
+    """A benchmark that is unknown, or whose files, answers or verdicts are not of its published form."""

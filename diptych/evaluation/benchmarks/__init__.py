@@ -1,0 +1,29 @@
+"""The benchmarks, found by name: `find("pope")`, `names()`.
+
+Each file holds one benchmark or a close family: pure scoring functions, and the `BENCHMARKS` made of them.
+"""
+
+from importlib import import_module
+
+from diptych.errors import BenchmarkError
+from diptych.evaluation.benchmark import Benchmark
+
+# The file that holds each benchmark; files are imported when they are asked for.
+HOMES = {
+    "pope": "pope",
+    "mme": "mme",
+    "mmbench": "mmbench",
+    "seedbench": "seedbench",
+    "mmvet": "mmvet",
+}
+
+
+def names() -> list[str]:
+    return list(HOMES)
+
+
+def find(name: str) -> Benchmark:
+    """The benchmark of this name. Raises `BenchmarkError` if there is none."""
+    if name not in HOMES:
+        raise BenchmarkError(f"unknown benchmark {name!r}; choose one of {', '.join(HOMES)}")
+    return import_module(f"{__name__}.{HOMES[name]}").BENCHMARKS[name]
