@@ -78,10 +78,11 @@ class ShowO2Dialogue(Dialogue):
         self.preprocess, self.frames = Preprocess((Crop(side),)), Preprocess((Fit(side),))
         self.room = ROOM[config["image_latent_height"] * config["image_latent_width"] > len(network.paths.position)]
 
-    def marked(self, marks: Marks) -> None:
+    def marked(self, marks: Marks) -> Marks:
         self.marks, self.ending = marks, marks.end
         self.stops, self.opening = frozenset({marks.end, marks.opening}), marks.opening
         self.closing = (marks.closing,)
+        return marks
 
     def render(self, request: Request, said: Sequence[Piece] = (), branch: str = "full") -> list[Piece]:
         """Without text ("no_text") there is neither a prompt nor what was written before. Pictures that stand before a
@@ -153,10 +154,7 @@ class ShowO2Dialogue(Dialogue):
 
     def _marks(self) -> Marks:
         """Without a tokenizer to name them WeightsError says what is missing."""
-        if self.marks is None:
-            self.marked(Marks(*map(self.tokenizer.special, MARKS)))
-        assert self.marks is not None
-        return self.marks
+        return self.marks or self.marked(Marks(*map(self.tokenizer.special, MARKS)))
 
     def text(self, options: Options) -> Writer:
         pick = argmax if not options.temperature else sample(options.temperature, options.top_k, options.top_p)
