@@ -1,6 +1,7 @@
 """Golden scores: inputs and the scores that the official code gave for them, in groups, one `golden.json` a benchmark.
 
-They lie under $DIPTYCH_GOLDENS, else in `../shared/benchmarks` beside the checkout, else in `tests/fixtures/benchmarks`.
+They lie under $DIPTYCH_GOLDENS, else in `../shared/benchmarks` beside the checkout, else in
+`tests/fixtures/benchmarks`.
 """
 
 import json

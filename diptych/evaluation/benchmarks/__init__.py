@@ -15,6 +15,11 @@ HOMES = {
     "mmbench": "mmbench",
     "seedbench": "seedbench",
     "mmvet": "mmvet",
+    "vqav2": "vqa",
+    "textvqa": "vqa",
+    "gqa": "gqa",
+    "mmmu": "mmmu",
+    "mathvista": "mathvista",
 }
 
 

@@ -1,4 +1,4 @@
-"""MME: two yes-or-no questions a picture, in ten perception and four cognition tasks (Fu et al. 2023, arXiv:2306.13394).
+"""MME: two yes-or-no questions a picture, ten perception and four cognition tasks (Fu et al. 2023, arXiv:2306.13394).
 
 Official: `eval_tool/calculation.py` of BradyFU/Awesome-Multimodal-Large-Language-Models.
 """
@@ -10,8 +10,19 @@ from diptych.errors import BenchmarkError
 from diptych.evaluation.benchmark import Benchmark, Row, Table, grouped
 from diptych.evaluation.files import find_file, read_text
 
-PERCEPTION = "existence count position color posters celebrity scene landmark artwork OCR".split()
-COGNITION = "commonsense_reasoning numerical_calculation text_translation code_reasoning".split()
+PERCEPTION = (
+    "existence",
+    "count",
+    "position",
+    "color",
+    "posters",
+    "celebrity",
+    "scene",
+    "landmark",
+    "artwork",
+    "OCR",
+)
+COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
 
 
 def read_answer(text: str) -> str:

@@ -62,8 +62,9 @@ def judge(row: Row, reply: str) -> str:
 
 def tally(rows: Sequence[Row], answers: Sequence[Any]) -> Table:
     """The figures of each split, and their plain means over the splits, which papers report."""
-    pairs = grouped([row.facts["split"] for row in rows], list(zip(answers, (row.facts["label"] for row in rows))))
-    splits = {split: measure(*zip(*both, strict=True)) for split, both in pairs.items()}
+    both = [(answer, row.facts["label"]) for row, answer in zip(rows, answers, strict=True)]
+    pairs = grouped([row.facts["split"] for row in rows], both)
+    splits = {split: measure(*zip(*found, strict=True)) for split, found in pairs.items()}
     return {name: mean([table[name] for table in splits.values()]) for name in FIGURES} | {"splits": splits}
 
 
