@@ -20,6 +20,12 @@ HOMES = {
     "gqa": "gqa",
     "mmmu": "mmmu",
     "mathvista": "mathvista",
+    "dsg": "questions",
+    "dpgbench": "questions",
+    "tifa": "questions",
+    "geneval": "geneval",
+    "wise": "wise",
+    "wise-verified": "wise",
 }
 
 
