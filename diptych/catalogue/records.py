@@ -47,6 +47,11 @@ class Score:
         """By someone else than the model's authors."""
         return self.source.endswith("(re-measured)")
 
+    def __str__(self) -> str:
+        """The number, with the variant that reached it and whether others measured it."""
+        about = ", ".join(filter(None, [self.variant, "re-measured" if self.remeasured else None]))
+        return f"{self.value:g} ({about})" if about else f"{self.value:g}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model(Entry):

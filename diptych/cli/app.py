@@ -3,7 +3,7 @@
 import typer
 
 import diptych
-from diptych.cli import chat, demo, models, pictures, read, train
+from diptych.cli import chat, demo, models, pictures, read, survey, train
 
 app = typer.Typer(
     name="diptych",
@@ -39,3 +39,5 @@ for command in (
     train.evaluate,
 ):
     app.command("eval" if command is train.evaluate else command.__name__)(command)
+
+app.add_typer(survey.app)
