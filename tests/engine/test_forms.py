@@ -63,7 +63,8 @@ def test_a_batch_is_its_samples(name: str) -> None:
     together = written(tiny, PROMPTS, SEEDS, Context)
     for i, (prompt, seed) in enumerate(zip(PROMPTS, SEEDS, strict=True)):
         alone_ = written(tiny, [prompt], [seed], Context)
-        torch.testing.assert_close(together.value[i : i + 1], alone_.value, atol=1e-5, rtol=1e-5)
+        scale = max(1.0, alone_.value.abs().max().item())  # sums of other lengths round differently, by their size
+        torch.testing.assert_close(together.value[i : i + 1], alone_.value, atol=1e-5 * scale, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", FORMS)
