@@ -39,6 +39,11 @@ def root() -> Path:
     return beside if beside.is_dir() else FIXTURES
 
 
+def folder_of(benchmark: str) -> Path:
+    """The folder of a benchmark's set, where files that its cases name lie."""
+    return next(file.parent for file in sorted(root().rglob("golden.json")) if file.parent.name == benchmark)
+
+
 def groups(under: Path | None = None) -> list[Group]:
     """Every group of every set there is, in order of name."""
     found = []

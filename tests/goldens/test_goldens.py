@@ -3,7 +3,7 @@
 import pytest
 
 from tests.goldens.compare import differences
-from tests.goldens.known import KNOWN, NOT_YET, compute
+from tests.goldens.known import KNOWN, NOT_YET, compute, expected
 from tests.goldens.sets import FIXTURES, Group, groups
 
 FOUND = groups()
@@ -14,7 +14,7 @@ def test_group(group: Group):
     assert group.cases, "an empty group proves nothing"
     wrong = []
     for case in group.cases:
-        found = list(differences(compute(group, case), case["expected"], group.tolerance))
+        found = list(differences(compute(group, case), expected(group, case), group.tolerance))
         wrong += [f"{case['id']} ({case['tag']}) {line}" for line in found]
     assert not wrong, f"{len(wrong)} differ:\n" + "\n".join(wrong[:20])
 

@@ -26,6 +26,15 @@ HOMES = {
     "geneval": "geneval",
     "wise": "wise",
     "wise-verified": "wise",
+    "t2icompbench": "t2icompbench",
+    "oneig": "oneig",
+    "imgedit": "imgedit",
+    "gedit": "gedit",
+    "kris": "kris",
+    "rise": "rise",
+    "genexam": "genexam",
+    "unieval": "unieval",
+    "caption": "caption",
 }
 
 
