@@ -49,12 +49,12 @@ def draw(models: Sequence[Model], what: str, out: str | Path, benchmarks: Sequen
 
 def timeline(figure: Callable[..., Any], models: Sequence[Model], _: Sequence[str] = ()) -> Any:
     """A lane a paradigm and encoding, in the survey's order; a point a model, its name beside it."""
-    days, width = [_day(model.date) for model in models], 19.0
+    days, width = [_day(model.date) for model in models], 15.0
     begin, end = min(days) - 30, max(days) + 80  # room for the last names
     lanes = [(lane, _stacked(listed, width / (end - begin))) for lane, listed in _lanes(models)]
     rows = sum(_height(placed) for _, placed in lanes)
     picture = figure(figsize=(width, rows * ROW + 1))
-    axes = picture.subplots()
+    axes = picture.add_axes((0, 0, 1, 1))  # so that labels are as wide as was reckoned
     top = 0
     for number, ((paradigm, encoding), placed) in enumerate(lanes):
         height = _height(placed)
