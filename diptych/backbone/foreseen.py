@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diptych.backbone.context import Context
 from diptych.backbone.packing import Span
+from diptych.errors import InputError
 
 
 class Foresight(NamedTuple):
@@ -44,12 +45,14 @@ class Series:
 
 
 class Foreseen:
-    """A context for the visits of one canvas, an approximation for who asks for it.
+    """A context for the visits of one canvas, an approximation for who asks for it. Only visits that are not kept.
 
     What is extrapolated is the stream behind the last block, before the last norm: layers before it have no say then.
     """
 
     def __init__(self, context: Context, plan: Foresight, branches: int):
+        if not context.cached:
+            raise InputError("visits can be foreseen only where what was said does not look at them; leave foresee out")
         self.context, self.plan, self.branches = context, plan, branches
         self.series = [Series() for _ in range(branches)]
         self.visits = self.since = 0

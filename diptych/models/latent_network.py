@@ -6,6 +6,8 @@ B pictures, N slots, C numbers a slot.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -46,7 +48,7 @@ class SeenAndWritten(Network):
         return self.draw.out.out_features // self.patch**2
 
     def see(self, pictures: list[Tensor]) -> list[Tensor]:
-        encoder = self.eyes["encoder"]
+        encoder: Any = self.eyes["encoder"]
 
         def seen(numbers: list[int], pixels: Tensor) -> Tensor:
             height, width = (side // encoder.config.patch for side in pixels.shape[-2:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +74,8 @@ def visits(
     context: Context, writer: Writer, canvas: Canvas, branches: int, draws: Draws
 ) -> Iterator[tuple[Step, Canvas]]:
     """Fill one canvas, visit by visit; rows of the context are [branch, sample]. Ends early when every row has."""
-    port, seer = writer.port, context if writer.foresight is None else Foreseen(context, writer.foresight, branches)
+    port = writer.port
+    seer: Any = context if writer.foresight is None else Foreseen(context, writer.foresight, branches)
     place = None if writer.order == "surest" else places(canvas.rank, canvas.known)
     canvas, parts, seen, before = replace(canvas, given=canvas.known), canvas.value, Step(), None
     for step in writer.schedule(canvas):
