@@ -166,11 +166,12 @@ class ShowO2Dialogue(Dialogue):
         return Writer(Words(self.network.backbone, lag=1), Token(pick), raster, alone, stop=ended)
 
     def image(self, options: Options) -> Writer:
-        guidance, schedule = self._guidance(options), euler(options.steps or STEPS, SHIFT, ascending=True)
+        schedule = euler(options.steps or STEPS, options.shift or SHIFT, ascending=True)
         tokens = math.prod(self.grid(options)) // self.network.paths.patch**2 + 1
         times = logit_normal(math.exp(0.5 + 0.65 * (tokens - 256) / (4096 - 256)), ascending=True)
         flow = Flow(self.network.draw.channels, ascending=True, times=times)
-        return Writer(self.network.draw, flow, schedule, cfg(guidance) if self._guided(options) else alone)
+        guide = cfg(self._guidance(options)) if self._guided(options) else alone
+        return Writer(self.network.draw, flow, schedule, guide)
 
     def branches(self, request: Request, options: Options) -> tuple[str, ...]:
         return ("full", "no_text") if self._guided(options) else ("full",)
@@ -218,10 +219,8 @@ class ShowO2(Family):
         """The table of positions is as large as the checkpoint's, and so is the vocabulary; the head may be tied."""
         needed = {"position_embedding.weight": "pytorch_model.bin", "encoder.conv1.weight": "Wan2.1_VAE.pth"}
         if missing := [file for name, file in needed.items() if name not in shapes]:
-            raise WeightsError(
-                f"the weights of {missing[0]} are not there; put that file, as published, into the model's folder and "
-                "run: diptych convert <the model's folder>"
-            )
+            remedy = "put that file, as published, into the model's folder and run: diptych convert <the folder>"
+            raise WeightsError(f"the weights of {missing[0]} are not there; {remedy}")
         return config | {
             "places": shapes["position_embedding.weight"][0],
             "llm_vocab_size": shapes["showo.model.embed_tokens.weight"][0],
