@@ -53,7 +53,7 @@ def timeline(figure: Callable[..., Any], models: Sequence[Model], _: Sequence[st
     begin, end = min(days) - 30, max(days) + 80  # room for the last names
     lanes = [(lane, _stacked(listed, width / (end - begin))) for lane, listed in _lanes(models)]
     rows = sum(_height(placed) for _, placed in lanes)
-    picture = figure(figsize=(width, rows * ROW + 1))
+    picture = figure(figsize=(width, rows * ROW))
     axes = picture.add_axes((0, 0, 1, 1))  # so that labels are as wide as was reckoned
     top = 0
     for number, ((paradigm, encoding), placed) in enumerate(lanes):

@@ -60,7 +60,7 @@ def runs(model: Model) -> tuple[Running, ...]:
 def families() -> tuple[Running, ...]:
     """All families, in the registry's order."""
     figures = parity()
-    return tuple(_read(name, *place.split(":"), figures) for name, place in FAMILIES.items())
+    return tuple(_read(name, figures) for name in FAMILIES)
 
 
 def parity() -> dict[str, Any]:
@@ -69,7 +69,8 @@ def parity() -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8"))["sets"] if file else {}
 
 
-def _read(name: str, module: str, family: str, sets: dict[str, Any]) -> Running:
+def _read(name: str, sets: dict[str, Any]) -> Running:
+    module, _, family = FAMILIES[name].partition(":")
     parent = next((other for other in FAMILIES if name.startswith(f"{other}-")), None)
     said = ast.get_docstring(_source(FAMILIES[parent or name].partition(":")[0])) or ""
     errors = [error for one in sets.values() if one["family"] == name for error in one["errors"].values()]

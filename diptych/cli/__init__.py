@@ -1,4 +1,4 @@
-"""The command line: `diptych generate | ask | chat | edit | models | convert | demo | train | eval`.
+"""The command line: `diptych generate | ask | chat | edit | models | convert | demo | train | eval | survey`.
 
 Nothing heavy is imported before a command runs, so that `diptych --help` answers at once.
 """
