@@ -8,15 +8,16 @@
 `version` changes whenever the same evidence could get another number.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diptych.errors import BenchmarkError
 from diptych.types import Request
 
 Table = dict[str, Any]
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def grouped(keys: Sequence[str], values: Sequence[Any]) -> dict[str, list[Any]]:
+def grouped(keys: Sequence[Key], values: Sequence[Any]) -> dict[Key, list[Any]]:
     """The values by key, in order of first appearance."""
-    groups: dict[str, list[Any]] = {}
+    groups: dict[Key, list[Any]] = {}
     for key, value in zip(keys, values, strict=True):
         groups.setdefault(key, []).append(value)
     return groups

@@ -4,6 +4,7 @@ Whatever is missing or of another form raises `BenchmarkError` with the file, th
 """
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -49,7 +50,7 @@ def read_json(path: Path, kind: type = dict) -> Any:
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """One object a line; empty lines are passed over."""
     records = []
-    for number, line in enumerate(read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -65,7 +66,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[dict[str, str]]:
     """The rows of a table with a header that has at least these columns."""
     csv.field_size_limit(sys.maxsize)  # pictures stand in tables as base64
-    reader = csv.DictReader(read_text(path).splitlines(keepends=True), delimiter=delimiter)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
     if missing := [column for column in columns if column not in (reader.fieldnames or [])]:
         raise BenchmarkError(f"{path} has no column {', '.join(missing)}: it is another file than the published one")
     rows = list(reader)

@@ -32,9 +32,8 @@ there'dve>there'd've thered've>there'd've they'dve>they'd've theyd've>they'd've 
 who'dve>who'd've whod've>who'd've wouldn'tve>wouldn't've wouldnt've>wouldn't've y'all'dve>y'all'd've
 y'alld've>y'all'd've y'allll>y'all'll yall'd've>y'all'd've yall'll>y'all'll you'dve>you'd've youd've>you'd've
 """
-CONTRACTIONS = {word.replace("'", ""): word for word in UNMARKED.split()} | dict(
-    pair.split(">") for pair in HALF_MARKED.split()
-)
+CONTRACTIONS: dict[str, str] = {word.replace("'", ""): word for word in UNMARKED.split()}
+CONTRACTIONS |= {said: meant for said, _, meant in (pair.partition(">") for pair in HALF_MARKED.split())}
 
 
 def clean(text: str) -> str:

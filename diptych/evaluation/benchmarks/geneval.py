@@ -113,7 +113,8 @@ def rows(folder: Path) -> list[Row]:
     path = find_file(folder, "evaluation_metadata.jsonl")
     records = read_json_lines(path)
     for record in records:
-        take(record, "tag", path, str), take(record, "include", path, list)
+        for key, kind in (("tag", str), ("include", list)):
+            take(record, key, path, kind)
     return [Row(f"{i:05}", take(record, "prompt", path, str), (), record) for i, record in enumerate(records)]
 
 

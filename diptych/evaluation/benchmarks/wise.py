@@ -13,7 +13,7 @@ from diptych.errors import BenchmarkError
 from diptych.evaluation.benchmark import Benchmark, Row, Table, ask_picture, grouped, mean
 from diptych.evaluation.files import find_file, read_json, take
 
-CATEGORIES = ("CULTURE", "TIME", "SPACE", "BIOLOGY", "PHYSICS", "CHEMISTRY")
+CATEGORIES: tuple[str, ...] = ("CULTURE", "TIME", "SPACE", "BIOLOGY", "PHYSICS", "CHEMISTRY")
 SCORES = ("consistency", "realism", "aesthetic_quality")
 SETS = ("cultural_common_sense", "spatio-temporal_reasoning", "natural_science")
 
