@@ -24,11 +24,13 @@ TOKEN = re.compile(
     rf"""(?:[a-z]\.){{2,}}                          # u.s., a.m.
     | \b(?:{ABBREVIATIONS})\.                       # mr.
     | \d+(?:[.,:]\d+)+(?!\d)                        # 1,000 5.99 5:30
+    | \d+/\d+                                       # 1/2
     | '(?:tis|twas)\b
     | \w+(?:'\w+)?(?:-\w+(?:'\w+)?)*                # dog, isn't, mother-in-law
     | '(?:s|m|d|re|ve|ll)\b
     | [()\[\]{{}}]
     | [$%&\#@+=*/<>~^|\\]                           # marks that stay
+    | [?!]{{2,}}                                      # only a single one is taken for punctuation
     | [^\s\w]+?                                     # punctuation, which goes
     """,
     re.VERBOSE,
@@ -46,7 +48,9 @@ def tokens(text: str) -> list[str]:
             found += clitic.groups()
         elif piece in BRACKETS:
             found.append(BRACKETS[piece])
-        elif piece[-1].isalnum() or piece[0].isalnum() or piece in STAYS or "_" in piece:
+        elif "/" in piece[1:]:
+            found.append(piece.replace("/", "\\/"))
+        elif piece[-1].isalnum() or piece[0].isalnum() or piece in STAYS or "_" in piece or len(piece) > 1:
             found.append(piece)
         elif piece in "*/":
             found.append(f"\\{piece}")

@@ -17,9 +17,12 @@ def parse_dependency(text: str) -> dict[int, list[int]]:
 
 
 def valid(scores: Mapping[str, float], parents: Mapping[str, Sequence[int]]) -> dict[str, bool]:
-    """Whether no parent's own score is 0. Grandparents do not count: the rule of DSG and OneIG."""
+    """Whether no parent's own score is 0. Grandparents do not count: the rule of DSG and OneIG.
+
+    A parent that was not asked cannot have said no.
+    """
     return {
-        name: all(parent == ROOT or scores[str(parent)] != 0 for parent in parents.get(name, (ROOT,)))
+        name: all(parent == ROOT or scores.get(str(parent)) != 0 for parent in parents.get(name, (ROOT,)))
         for name in scores
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from diptych.evaluation.benchmark import Benchmark, Row, Table, ask_picture, grouped, mean
 from diptych.evaluation.files import find_file, read_json, read_table, take
-from diptych.evaluation.question_graphs import valid, zeroed_in_order
+from diptych.evaluation.question_graphs import ROOT, valid, zeroed_in_order
 
 COLUMNS = ("item_id", "text", "proposition_id", "dependency", "tuple", "question_natural_language")
 TIFA_FIELDS = ("id", "caption", "question", "choices", "answer", "element_type")
@@ -47,7 +47,9 @@ def read_propositions(records: Records, skip: int = 0) -> dict[str, dict[str, An
         if name != previous:
             items[name] = {"questions": {}, "parents": {}, "tuples": {}}
         items[name]["questions"][number] = record["question_natural_language"]
-        items[name]["parents"][number] = [int(parent) for parent in str(record["dependency"]).split(",")]
+        # Ten rows of the published DSG-1k have a word among the numbers ("5, right").
+        listed = [parent.strip() for parent in str(record["dependency"]).split(",")]
+        items[name]["parents"][number] = [int(parent) for parent in listed if parent.isdigit()] or [ROOT]
         items[name]["tuples"][number] = record["tuple"]
         previous = name
     return items
