@@ -59,8 +59,8 @@ class Look:
 
 @dataclass
 class Sampler:
-    """Draws graphs and scenes of one split ("train", "heldout" or "any") over all classes, the core ones, or an even choice of so
-    many `classes`."""
+    """Draws graphs and scenes of one split ("train", "heldout" or "any") over all classes, the core ones, or an
+    even choice of so many `classes`."""
 
     split: str = "train"
     core: bool = False

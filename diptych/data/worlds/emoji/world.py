@@ -56,14 +56,12 @@ class EmojiWorld:
     """Samples by index; the same seed, split, core and index give the same sample on every machine.
 
     `split` "train" never shows a held-out composition; "heldout" shows one in every scene (in the target of an
-    edit, in the last frame of a story); "any" asks nothing. `core` keeps to the 152 most common classes, `classes` to an
-    even choice of so many.
+    edit, in the last frame of a story); "any" asks nothing. `core` keeps to the 152 most common classes, `classes`
+    to an even choice of so many.
     `lang` None is English or Chinese at random. Raises `InputError` on unknown names.
     """
 
-    def __init__(
-        self, seed: int = 0, split: str = "train", core: bool = False, classes: int | None = None
-    ) -> None:
+    def __init__(self, seed: int = 0, split: str = "train", core: bool = False, classes: int | None = None) -> None:
         self.seed = seed
         self.sampler = Sampler(split, core, classes)
 
