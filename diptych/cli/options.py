@@ -1,7 +1,7 @@
 """Options that several commands share, and how their texts become values."""
 
 import re
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -45,6 +45,6 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return height, width
 
 
-def given(**options: object) -> dict[str, object]:
+def given(**options: Any) -> dict[str, Any]:
     """The options that were given; what was not is left to the model's published defaults."""
     return {name: value for name, value in options.items() if value is not None}
