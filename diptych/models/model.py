@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
@@ -176,11 +177,14 @@ class Model:
             return self.network.read(rows)
 
     def _draw(self, jobs: Sequence[_Job], options: Options, watch: _Watch) -> list[Pillow.Image]:
+        """Neighbours for which the request decides the same options, such as a size, are drawn together."""
         pictures: list[Pillow.Image] = []
-        for begin in range(0, len(jobs), self.batch):
-            part = jobs[begin : begin + self.batch]
-            made = self._made(part, options, watch=watch.of(self, begin, len(part), len(jobs)))
-            pictures += [picture for own in made for picture in self._decoded(own)]
+        for fitted, alike in groupby(jobs, lambda job: self.dialogue.fitted(job.request, options)):
+            own = list(alike)
+            for begin in range(0, len(own), self.batch):
+                part = own[begin : begin + self.batch]
+                made = self._made(part, fitted, watch=watch.of(self, len(pictures), len(part), len(jobs)))
+                pictures += [picture for one in made for picture in self._decoded(one)]
         return pictures
 
     def _made(

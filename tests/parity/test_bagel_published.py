@@ -236,6 +236,9 @@ def test_sizes(golden: GoldenSet, model: Callable[[GoldenSet], Model]) -> None:
     assert dialogue.fitted(request, Options()).size == (height, width)
     assert dialogue.fitted(request, Options(size=(stride, stride))).size == (stride, stride)
     assert dialogue.fitted(Request.of("1", "image"), Options()).size is None
+    sources = [painted(1, 45, 70), painted(2, 60, 33)]
+    edited = found.edit(sources, ["5 6", "7"], steps=1)
+    assert [p.size for p in edited] == [dialogue.written.size(*source.size) for source in sources]
 
 
 @EVERY_SET
