@@ -33,6 +33,7 @@ from diptych.models.latent_network import SeenAndWritten
 from diptych.models.latents import Latents
 from diptych.models.network import Ids, Network, Piece, Seen, Traced
 from diptych.models.ports import Words
+from diptych.models.qwen import qwen2
 from diptych.objectives.flow import Flow, logit_normal
 from diptych.objectives.tokens import Token, argmax, sample
 from diptych.samplers.guidance import Renorm, Within, alone, cfg_text_image
@@ -228,7 +229,7 @@ class Bagel(Family):
         llm, vit, patch = config["llm_config"], config["vit_config"], config["latent_patch_size"]
         width, stored, stretched = llm["hidden_size"], config["tables"], config["interpolate_pos"]
         side = config["vit_max_num_patch_per_side"]
-        backbone, tokenizer = Backbone(qwen2(llm)), flux_tokenizer(config["vae_config"])
+        backbone, tokenizer = Backbone(expert_qwen2(llm)), flux_tokenizer(config["vae_config"])
         eyes = {
             "encoder": NaViT(siglip(vit), side, stretched),
             "project": mlp(vit["hidden_size"], width, width, act=ACTS[config["connector_act"]]),
@@ -266,21 +267,9 @@ class Bagel(Family):
         return BagelDialogue(folder, config, network)
 
 
-def qwen2(config: dict[str, Any]) -> BackboneConfig:
-    """Qwen2 with norms on queries and keys and a head of its own, whatever the config says: the loader insists."""
-    return BackboneConfig(
-        width=config["hidden_size"],
-        depth=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        kv_heads=config["num_key_value_heads"],
-        hidden=config["intermediate_size"],
-        vocab=config["vocab_size"],
-        experts=2,
-        bias="qkv",
-        norm_qk=True,
-        theta=config["rope_theta"],
-        eps=config["rms_norm_eps"],
-    )
+def expert_qwen2(config: dict[str, Any]) -> BackboneConfig:
+    """Two copies, norms on queries and keys, a head of its own, whatever the config says: the loader insists."""
+    return replace(qwen2(config), experts=2, norm_qk=True, tied=False)
 
 
 def siglip(config: dict[str, Any]) -> ViTConfig:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
-from diptych.backbone.transformer import Backbone, BackboneConfig
+from diptych.backbone.transformer import Backbone
 from diptych.canvas import Canvas, Port, Step, Writer, selected
 from diptych.encoders.masked_autoencoder import MaskedAutoencoder
 from diptych.encoders.preprocess import Preprocess, Square
@@ -26,6 +26,7 @@ from diptych.models import layouts, mar
 from diptych.models.family import Dialogue, Family, Options
 from diptych.models.network import Ids, Made, Network, Piece, Seen
 from diptych.models.ports import Words
+from diptych.models.qwen import qwen2
 from diptych.models.registry import read_json
 from diptych.objectives.denoise import Denoised
 from diptych.objectives.diffusion_head import Denoising, DiffusionHead
@@ -113,21 +114,6 @@ class HarmonNetwork(Network):
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels [B, 3, H, W] in [-1, 1] -> the slots that would write them, Float[B, N, C], row by row."""
         return F.pixel_unshuffle(self.tokenizer.encode(pixels), self.patch).flatten(2).transpose(1, 2)
-
-
-def qwen2(config: dict[str, Any]) -> BackboneConfig:
-    return BackboneConfig(
-        width=config["hidden_size"],
-        depth=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        kv_heads=config["num_key_value_heads"],
-        hidden=config["intermediate_size"],
-        vocab=config["vocab_size"],
-        bias="qkv",
-        theta=config.get("rope_theta", 10000.0),
-        eps=config.get("rms_norm_eps", 1e-6),
-        tied=config.get("tie_word_embeddings", False),
-    )
 
 
 def two_layers(width_in: int, width: int, width_out: int) -> nn.Sequential:

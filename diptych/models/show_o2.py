@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from diptych.models.family import Dialogue, Family, Options
 from diptych.models.layouts_show_o2 import NAMES
 from diptych.models.network import Ids, Made, Network, Piece, Traced
 from diptych.models.ports import Words
+from diptych.models.qwen import qwen2
 from diptych.models.show_o2_network import CLEAN, ShowO2Network
 from diptych.objectives.flow import Flow, logit_normal
 from diptych.objectives.tokens import Token, argmax, sample
@@ -234,7 +236,7 @@ class ShowO2(Family):
             raise ValueError("every published Show-o2 has a time before each picture")
         beside = {made.name: config["companions"][made.name].config for made in cls.companions(config)}
         qwen, eyes = beside[llm(config).name], beside[siglip(config).name]["vision_config"]
-        backbone = WithFlowHead(qwen2(qwen, config), FlowHeadConfig(flow_head(config)))
+        backbone = WithFlowHead(enlarged_qwen2(qwen, config), FlowHeadConfig(flow_head(config)))
         vit = ViTConfig(
             image_size=math.isqrt(config["places"]) * config["patch_size"],
             patch=config["patch_size"],
@@ -267,20 +269,9 @@ def siglip(config: dict[str, Any]) -> Companion:
     return Companion(PurePosixPath(hub).name, hub, weights=False, file="siglip_config.json")
 
 
-def qwen2(qwen: dict[str, Any], config: dict[str, Any]) -> BackboneConfig:
+def enlarged_qwen2(qwen: dict[str, Any], config: dict[str, Any]) -> BackboneConfig:
     """With a vocabulary of its own, and a head of its own wherever the checkpoint has one."""
-    return BackboneConfig(
-        width=qwen["hidden_size"],
-        depth=qwen["num_hidden_layers"],
-        heads=qwen["num_attention_heads"],
-        kv_heads=qwen["num_key_value_heads"],
-        hidden=qwen["intermediate_size"],
-        vocab=config["llm_vocab_size"],
-        bias="qkv",
-        theta=qwen["rope_theta"],
-        eps=qwen["rms_norm_eps"],
-        tied=config["tied"],
-    )
+    return replace(qwen2(qwen | {"vocab_size": config["llm_vocab_size"]}), tied=config["tied"])
 
 
 def flow_head(config: dict[str, Any]) -> BackboneConfig:

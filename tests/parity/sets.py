@@ -7,6 +7,7 @@ a set belongs to is for the library to recognise, not for the folder's name to s
 
 import json
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,6 +92,13 @@ def sets_of(*families: str) -> list[GoldenSet]:
     from diptych.models.registry import recognise
 
     return [golden for golden in sets() if recognise(golden.folder) in families]
+
+
+def run_case(checks: Mapping[str, Callable[[Any, str, Case], None]], golden: GoldenSet, name: str) -> None:
+    """The check whose prefix a case's name has; a case without one is a failure."""
+    check = next((check for prefix, check in checks.items() if name.startswith(prefix)), None)
+    assert check is not None, f"no check is written for case {name}"
+    check(golden, name, golden.cases[name])
 
 
 def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-4, name: str = "") -> None:

@@ -22,7 +22,7 @@ from diptych.objectives.tokens import Token, argmax, sample
 from diptych.samplers.conversation import cut, draw, say, write
 from diptych.training.batches import Learn, losses
 from diptych.types import Image, Request, Text, Turn
-from tests.parity.sets import Case, GoldenSet, close, sets_of
+from tests.parity.sets import Case, GoldenSet, close, run_case, sets_of
 from tests.parity.tape import Tape
 
 SETS = sets_of("janus")
@@ -253,9 +253,7 @@ CHECKS = {
 @torch.inference_mode()
 @pytest.mark.parametrize(("golden", "name"), CASES)
 def test_case(golden: GoldenSet, name: str) -> None:
-    check = next((check for prefix, check in CHECKS.items() if name.startswith(prefix)), None)
-    assert check is not None, f"no check is written for case {name}"
-    check(golden, name, golden.cases[name])
+    run_case(CHECKS, golden, name)
 
 
 @pytest.mark.parametrize("golden", SETS, ids=lambda golden: golden.name)

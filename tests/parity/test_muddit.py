@@ -20,7 +20,7 @@ from diptych.samplers.conversation import say
 from diptych.samplers.loop import blank, visits
 from diptych.training.batches import Learn, losses
 from diptych.types import Request
-from tests.parity.sets import Case, GoldenSet, close, sets_of
+from tests.parity.sets import Case, GoldenSet, close, run_case, sets_of
 from tests.parity.tape import Tape
 
 SETS = sets_of("muddit")
@@ -271,9 +271,7 @@ CHECKS = {
 @torch.inference_mode()
 @pytest.mark.parametrize(("golden", "name"), CASES)
 def test_case(golden: GoldenSet, name: str) -> None:
-    check = next((check for prefix, check in CHECKS.items() if name.startswith(prefix)), None)
-    assert check is not None, f"no check is written for case {name}"
-    check(golden, name, golden.cases[name])
+    run_case(CHECKS, golden, name)
 
 
 def test_sets_are_there() -> None:

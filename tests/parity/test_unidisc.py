@@ -30,7 +30,7 @@ from diptych.samplers.conversation import say
 from diptych.samplers.guidance import cfg_rising
 from diptych.samplers.loop import blank, look, visits
 from diptych.training.batches import IGNORED, Learn, losses
-from tests.parity.sets import Case, GoldenSet, close, sets
+from tests.parity.sets import Case, GoldenSet, close, run_case, sets
 from tests.parity.tape import Tape
 
 SETS = [golden for golden in sets() if any(recognise(folder) == "unidisc" for folder in golden.folder.iterdir())]
@@ -425,9 +425,7 @@ CHECKS = {
 @torch.inference_mode()
 @pytest.mark.parametrize(("golden", "name"), CASES)
 def test_case(golden: GoldenSet, name: str) -> None:
-    check = next((check for prefix, check in CHECKS.items() if name.startswith(prefix)), None)
-    assert check is not None, f"no check is written for case {name}"
-    check(golden, name, golden.cases[name])
+    run_case(CHECKS, golden, name)
 
 
 def test_sets_are_there() -> None:
