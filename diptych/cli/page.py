@@ -7,6 +7,7 @@ import PIL.Image
 
 from diptych.images import data_uri
 
+FILM = 4  # so many pictures want the whole width
 SMALL = 128  # pixels: smaller pictures are enlarged on the page, and shown as the squares they are
 
 
@@ -61,6 +62,7 @@ p, figcaption, .facts { color: var(--soft); margin: 4px 0 0; }
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 230px), 1fr)); }
 article { background: var(--card); border: 1px solid var(--line); border-radius: 14px; padding: 12px; }
 article.wide { grid-column: span 2; }
+article.film { grid-column: 1 / -1; }
 @media (max-width: 507px) { article.wide { grid-column: auto; } }
 .pictures { display: flex; gap: 8px; }
 figure { margin: 0; flex: 1; min-width: 0; }
@@ -113,7 +115,7 @@ def _card(card: Card) -> str:
         lines.append(f'<div class="answer{mark}">{html.escape(card.answer)}</div>')
     if card.truth:
         lines.append(f"<p>{html.escape(card.truth)}</p>")
-    wide = ' class="wide"' if len(card.pictures) > 1 else ""
+    wide = "" if len(card.pictures) < 2 else ' class="wide"' if len(card.pictures) < FILM else ' class="film"'
     return f"<article{wide}>{''.join(lines)}</article>"
 
 

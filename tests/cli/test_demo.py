@@ -62,6 +62,7 @@ def test_small_pictures_are_shown_as_squares_and_pairs_get_room():
     text = page("t", "f", [Section("It edits", "about", (Card("a", (small, large)), Card("b", (large,))), 1.0)])
     assert text.count('<img class="small"') == 1 and text.count("<img ") == 3
     assert text.count('<article class="wide">') == 1 and text.count("<article") == 2
+    assert '<article class="film">' in page("t", "f", [Section("Film", "about", (Card("a", (small,) * 4),), 1.0)])
 
 
 def test_what_is_said_of_several_things_is_said_once():
