@@ -8,13 +8,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from diptych.catalogue import terms
+from diptych.catalogue.lanes import COLOURS, day, lanes, stacked
 from diptych.catalogue.records import Model, Score
 from diptych.catalogue.running import runs
 from diptych.errors import CapabilityError, InputError
 from diptych.storage import replacing
 
-COLOURS = {"diffusion": "#b8558f", "autoregressive": "#2f6fb0", "hybrid": "#c9711c", "any-to-any": "#3f8f55"}
 ENDINGS = (".png", ".svg", ".pdf")
 DPI = 110
 ROW = 0.17  # inches between lines of text
@@ -49,14 +48,14 @@ def draw(models: Sequence[Model], what: str, out: str | Path, benchmarks: Sequen
 
 def timeline(figure: Callable[..., Any], models: Sequence[Model], _: Sequence[str] = ()) -> Any:
     """A lane a paradigm and encoding, in the survey's order; a point a model, its name beside it."""
-    days, width = [_day(model.date) for model in models], 15.0
+    days, width = [day(model.date) for model in models], 15.0
     begin, end = min(days) - 30, max(days) + 80  # room for the last names
-    lanes = [(lane, _stacked(listed, width / (end - begin))) for lane, listed in _lanes(models)]
-    rows = sum(_height(placed) for _, placed in lanes)
+    placed_in = [(lane, stacked(lane.models, width / (end - begin), LETTER, 0.25)) for lane in lanes(models)]
+    rows = sum(_height(placed) for _, placed in placed_in)
     picture = figure(figsize=(width, rows * ROW))
     axes = picture.add_axes((0, 0, 1, 1))  # so that labels are as wide as was reckoned
     top = 0
-    for number, ((paradigm, encoding), placed) in enumerate(lanes):
+    for number, ((paradigm, encoding, *_models), placed) in enumerate(placed_in):
         height = _height(placed)
         axes.axhspan(top, top + height, color="#f4f4f4" if number % 2 else "white", zorder=0)
         label = paradigm if encoding == "none" else f"{paradigm}\n{encoding}"
@@ -72,13 +71,13 @@ def timeline(figure: Callable[..., Any], models: Sequence[Model], _: Sequence[st
 
 def taxonomy(figure: Callable[..., Any], models: Sequence[Model], _: Sequence[str] = ()) -> Any:
     """The survey's tree from left to right: paradigm, encoding, models in order of date."""
-    lanes = [(lane, _folded(listed)) for lane, listed in _lanes(models)]
-    total = sum(len(lines) + 1 for _, lines in lanes)
+    folded = [(lane, _folded(lane.models)) for lane in lanes(models)]
+    total = sum(len(lines) + 1 for _, lines in folded)
     picture = figure(figsize=(16, total * ROW + 0.8))
     axes = picture.subplots()
     places: dict[str, list[float]] = {}
     top = 0.0
-    for (paradigm, encoding), lines in lanes:
+    for (paradigm, encoding, *_models), lines in folded:
         middle = top + (len(lines) - 1) / 2
         places.setdefault(paradigm, []).append(middle)
         if encoding != "none":
@@ -116,30 +115,6 @@ def scores(figure: Callable[..., Any], models: Sequence[Model], benchmarks: Sequ
 PICTURES = {"timeline": timeline, "taxonomy": taxonomy, "scores": scores}
 
 
-def _lanes(models: Sequence[Model]) -> list[tuple[tuple[str, str], list[Model]]]:
-    """The models by paradigm and encoding, in the survey's order of both, each lane by date."""
-    pairs = [(paradigm, encoding) for paradigm in terms.PARADIGMS for encoding in terms.ENCODINGS]
-    lanes = [(pair, [model for model in models if (model.paradigm, model.encoding) == pair]) for pair in pairs]
-    return [(pair, sorted(lane, key=lambda model: _day(model.date))) for pair, lane in lanes if lane]
-
-
-def _day(written: str) -> int:
-    """A date as a number of days; a month stands for its middle."""
-    return date.fromisoformat(written if len(written) == 10 else f"{written}-15").toordinal()
-
-
-def _stacked(models: Sequence[Model], inches_a_day: float) -> list[tuple[Model, int]]:
-    """Each model with the first row in which its label touches no other."""
-    free: list[float] = []
-    placed = []
-    for model in models:
-        start = _day(model.date) * inches_a_day
-        row = next((row for row, until in enumerate(free) if until <= start), len(free))
-        free[row : row + 1] = [start + len(model.name) * LETTER + 0.25]
-        placed.append((model, row))
-    return placed
-
-
 def _height(placed: Sequence[tuple[Model, int]]) -> int:
     """Rows of a lane: at least what its label of two lines needs."""
     return max(3, max(row for _, row in placed) + 2)
@@ -147,19 +122,19 @@ def _height(placed: Sequence[tuple[Model, int]]) -> int:
 
 def _point(axes: Any, model: Model, height: float) -> None:
     here, colour = bool(runs(model)), COLOURS[model.paradigm]
-    day = _day(model.date)
-    axes.plot(day, height, "o", markersize=5.5, color=colour, markerfacecolor=colour if here else "white")
+    place = day(model.date), height
+    axes.plot(*place, "o", markersize=5.5, color=colour, markerfacecolor=colour if here else "white")
     weight = "bold" if here else "normal"
     axes.annotate(
-        model.name, (day, height), (5, 0), textcoords="offset points", va="center", fontsize=8, weight=weight, color=INK
+        model.name, place, (5, 0), textcoords="offset points", va="center", fontsize=8, weight=weight, color=INK
     )
 
 
 def _years(axes: Any, begin: int, end: int) -> None:
     years = [date(year, 1, 1) for year in range(date.fromordinal(begin).year, date.fromordinal(end).year + 1)]
     quarters = [year.replace(month=month).toordinal() for year in years for month in (1, 4, 7, 10)]
-    shown = [day for day in quarters if begin <= day <= end]
-    axes.set_xticks(shown, [f"{date.fromordinal(day):%b %Y}" for day in shown], fontsize=8)
+    shown = [one for one in quarters if begin <= one <= end]
+    axes.set_xticks(shown, [f"{date.fromordinal(one):%b %Y}" for one in shown], fontsize=8)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.tick_params(top=True, labeltop=True, length=0)
     for side in ("left", "right", "top", "bottom"):

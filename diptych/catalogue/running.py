@@ -14,6 +14,12 @@ from typing import Any
 from diptych.catalogue.records import Model
 from diptych.models.registry import FAMILIES
 
+COMMANDS = {
+    "chat": 'diptych ask picture.png "What is this?" --model {}',
+    "generate": 'diptych generate "a red apple" --model {}',
+    "edit": 'diptych edit picture.png "Make it blue." --model {}',
+    "inpaint": 'diptych edit picture.png "a cat" --mask mask.png --model {}',
+}
 PACKAGE = Path(__file__).parents[1]
 # In an installation the figures lie beside the records; in the repository they are a page of the docs.
 FIGURES = (Path(__file__).parent / "data" / "parity.json", PACKAGE.parent / "docs" / "parity.json")
@@ -54,6 +60,12 @@ def runs(model: Model) -> tuple[Running, ...]:
         if names or (described and family.layout is None):
             found.append(Running(**{**vars(family), "checkpoints": names}))
     return tuple(found)
+
+
+def commands(running: Running) -> list[str]:
+    """A command line for each thing that a family can do."""
+    names = running.checkpoints or ("FOLDER",)  # a family of which no weights are published
+    return [COMMANDS[ability].format(names[0]) for ability in COMMANDS if ability in running.can]
 
 
 @cache

@@ -1,28 +1,23 @@
 """The catalogue on the terminal: tables, one record in full, models side by side."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from diptych.catalogue.addresses import addresses
 from diptych.catalogue.columns import COLUMNS, lines, table_of
-from diptych.catalogue.records import Benchmark, Dataset, Entry, Model
-from diptych.catalogue.running import Running, runs
+from diptych.catalogue.records import Entry, Model
+from diptych.catalogue.running import Running, commands, runs
 
 WIDTH = 160  # where nothing says how wide the reader is
 ROOMY, WIDE = 120, ("images by", "sizes", "metrics", "format", "on the hub", "code")  # left out of narrower terminals
 STYLES = {"date": "dim", "runs here": "bold green", "paradigm": "cyan", "task": "cyan", "section": "cyan"}
 # What a sheet shows elsewhere than among its lines.
 APART = ("id", "name", "title", "date_precision", "scores", "sources", "runs_here")
-COMMANDS = {
-    "chat": 'diptych ask picture.png "What is this?" --model {}',
-    "generate": 'diptych generate "a red apple" --model {}',
-    "edit": 'diptych edit picture.png "Make it blue." --model {}',
-    "inpaint": 'diptych edit picture.png "a cat" --mask mask.png --model {}',
-}
 
 
 def print_records(table: str, records: Sequence[Entry]) -> None:
@@ -65,7 +60,7 @@ def print_record(record: Entry) -> None:
     for name, value in known.items():
         if value and name not in APART:
             grid.add_row(Text(name.replace("_", " ")), Text(value))
-    for name, address in _addresses(record):
+    for name, address in addresses(record):
         grid.add_row(Text(name), Text(address))
     console.print(grid)
     if isinstance(record, Model):
@@ -95,33 +90,16 @@ def _print_running(console: Console, model: Model) -> None:
         console.print(Text(f"  family {running.family}{layout}; can {', '.join(running.can)}; {_parity(running)}"))
         for name in running.checkpoints:
             console.print(Text(f"  {name}", style="bold green"))
-        for command in _commands(running):
+        for command in commands(running):
             console.print(Text(f"    {command}"), soft_wrap=True)
     if not runs(model):
         console.print(Text("  no: what a family needs to say is in docs/architecture.md"))
-
-
-def _commands(running: Running) -> list[str]:
-    names = running.checkpoints or ("FOLDER",)  # a family of which no weights are published
-    return [COMMANDS[ability].format(names[0]) for ability in COMMANDS if ability in running.can]
 
 
 def _parity(running: Running) -> str:
     if not running.cases or running.worst is None:
         return "parity not measured"
     return f"parity with the official code in {running.cases} cases, worst relative error {running.worst:.1g}"
-
-
-def _addresses(record: Entry) -> Iterator[tuple[str, str]]:
-    """Where to read on."""
-    if record.arxiv:
-        yield "paper", f"https://arxiv.org/abs/{record.arxiv}"
-    code = getattr(record, "code", None)
-    if code:
-        path = record.code_path if isinstance(record, Model | Benchmark) else None
-        yield "repository", f"https://github.com/{code}" + (f"/tree/HEAD/{path}" if path else "")
-    if isinstance(record, Dataset) and record.hub_id:
-        yield "on the hub", f"https://huggingface.co/datasets/{record.hub_id}"
 
 
 def _counted(table: str, records: Sequence[Entry]) -> str:
