@@ -24,15 +24,14 @@ from diptych.models.family import Family, Options
 from diptych.models.network import Ids, Made, Network, Piece
 from diptych.models.ports import Codes
 from diptych.models.registry import read_json
+from diptych.models.vq_models import vq16
 from diptych.objectives.tokens import Token, argmax, sample
 from diptych.samplers.guidance import alone, cfg
 from diptych.samplers.schedules import raster
-from diptych.tokenizers.codes import VisualTokenizer, vq_tokenizer
-from diptych.tokenizers.conv import compvis
+from diptych.tokenizers.codes import VisualTokenizer
 from diptych.types import Request
 from diptych.weights.layout import Layout
 
-VQ16 = {"ch": 128, "ch_mult": [1, 1, 2, 2, 4], "num_res_blocks": 2, "z_channels": 256, "num_groups": 32}
 GUIDANCE = 5.0  # generation_inference.py: cfg_weight
 
 
@@ -57,14 +56,6 @@ class JanusNetwork(Network):
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels [B, 3, H, W] in [-1, 1] -> the codes that would write them, Int[B, N], row by row."""
         return self.tokenizer.encode(pixels).flatten(1)
-
-
-def vq16(params: dict[str, Any]) -> VisualTokenizer:
-    p = VQ16 | params
-    deepest = len(p["ch_mult"]) - 1
-    numbers = p["ch"], tuple(p["ch_mult"]), p["num_res_blocks"], p["z_channels"]
-    halves = compvis(*numbers, attention=(deepest,), groups=p["num_groups"])
-    return vq_tokenizer(*halves, p["image_token_size"], p["n_embed"])
 
 
 class JanusDialogue(DeepSeekDialogue):

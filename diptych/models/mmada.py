@@ -20,7 +20,7 @@ from diptych.backbone.transformer import Backbone, BackboneConfig
 from diptych.canvas import Writer
 from diptych.encoders.preprocess import Crop, Preprocess, to_uint8
 from diptych.errors import InputError
-from diptych.models import layouts
+from diptych.models import layouts, vq_models
 from diptych.models.companions import Companion
 from diptych.models.family import Dialogue, Family, Options
 from diptych.models.network import Ids, Made, Network, Piece, Seen
@@ -33,13 +33,11 @@ from diptych.samplers.schedules import blocks, cosine, reveal
 from diptych.samplers.stopping import answered
 from diptych.tokenizers.absent import Absent, text_tokenizer
 from diptych.tokenizers.codes import VisualTokenizer
-from diptych.tokenizers.lookup_free import magvitv2, magvitv2_levels
 from diptych.tokenizers.text import TextTokenizer
 from diptych.types import Request, Turn
 from diptych.weights.layout import Layout
 
 ALL = Span("all")
-TOKENIZER = Companion("magvitv2", "showlab/magvitv2")
 # What the published models are; a config that says otherwise is of another model.
 FIXED: dict[str, Any] = {"block_type": "llama", "layer_norm_type": "rms", "activation_type": "silu", "rope": True}
 FIXED |= dict.fromkeys(("include_bias", "include_qkv_bias", "bias_for_layer_norm", "attention_layer_norm"), False)
@@ -253,18 +251,16 @@ class MMaDA(Family):
 
     @classmethod
     def companions(cls, config: dict[str, Any]) -> tuple[Companion, ...]:
-        return (TOKENIZER,)
+        return (vq_models.companion(config),)
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> MMaDANetwork:
         backbone = Backbone(llada(config))
-        tokenizer = magvitv2(config["companions"][TOKENIZER.name].config)
-        return MMaDANetwork(backbone, tokenizer, config["mask_token_id"], config["codebook_size"])
+        return MMaDANetwork(backbone, vq_models.build(config), config["mask_token_id"], config["codebook_size"])
 
     @classmethod
     def layout(cls, config: dict[str, Any]) -> Layout:
-        tokenizer = layouts.magvitv2(magvitv2_levels(config["companions"][TOKENIZER.name].config))
-        return layouts.LLADA.under("model.transformer.", "backbone.") | tokenizer.under("magvitv2/", "tokenizer.")
+        return layouts.LLADA.under("model.transformer.", "backbone.") | vq_models.layout(config, "tokenizer.")
 
     @classmethod
     def dialogue(cls, folder: Path, config: dict[str, Any], network: Network) -> MMaDADialogue:

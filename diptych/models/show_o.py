@@ -1,7 +1,8 @@
 """Show-o (arXiv 2408.12528): Phi-1.5 writes text from left to right and images by uncovering masked codes.
 
-Pictures are read as the codes of MAGVIT-v2, or by CLIP in the variants `w-clip-vit`. Official code: showlab/Show-o,
-models/{modeling_showo,phi,sampling}.py, training/prompting_utils.py and inference_{mmu,t2i}.py.
+Pictures are read as the codes of MAGVIT-v2 (or of what the config states as `vq_model`), or by CLIP in the variants
+`w-clip-vit`. Official code: showlab/Show-o, models/{modeling_showo,phi,sampling}.py, training/prompting_utils.py and
+inference_{mmu,t2i}.py.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from diptych.encoders.preprocess import Crop, Preprocess, to_uint8
 from diptych.encoders.project import mlp
 from diptych.encoders.vit import ViT
 from diptych.errors import InputError
-from diptych.models import layouts
+from diptych.models import layouts, vq_models
 from diptych.models.companions import Companion
 from diptych.models.family import Dialogue, Family, Options
 from diptych.models.network import Ids, Made, Network, Piece, Seen
@@ -37,13 +38,11 @@ from diptych.samplers.guidance import alone, cfg
 from diptych.samplers.schedules import raster, reveal
 from diptych.tokenizers.absent import text_tokenizer
 from diptych.tokenizers.codes import VisualTokenizer
-from diptych.tokenizers.lookup_free import magvitv2, magvitv2_levels
 from diptych.types import Image, Request, Turn
 from diptych.weights.layout import Layout
 
 LLM = "microsoft/phi-1_5"
 CLIP = Companion("clip", "openai/clip-vit-large-patch14-336")
-MAGVIT = Companion("magvitv2", "showlab/magvitv2")
 DEFAULTS = {"w_clip_vit": False, "codebook_size": 8192, "num_vq_tokens": 256}  # of the official class
 PROJECTOR = {"in_features": 1024, "hidden_features": 2048, "out_features": 2048}  # hard-coded in the official class
 # Added behind the text vocabulary, in this order; codes follow, and the mask id is the last of all.
@@ -129,10 +128,11 @@ def phi(config: dict[str, Any], vocab: int) -> BackboneConfig:
 
 
 def llm(config: dict[str, Any]) -> Companion:
-    """The language model Show-o began as: its config and tokenizer, not its weights."""
+    """The language model Show-o began as: its config and tokenizer, not its weights. Both may lie in the model's own
+    folder, the config then as llm_config.json."""
     stated = PurePosixPath(config.get("llm_model_path") or LLM)
     hub = str(stated) if len(stated.parts) == 2 and not str(stated).startswith((".", "/", "~")) else LLM
-    return Companion(stated.name, hub, weights=False)
+    return Companion(stated.name, hub, weights=False, file="llm_config.json")
 
 
 class ShowODialogue(Dialogue):
@@ -269,7 +269,7 @@ class ShowO(Family):
 
     @classmethod
     def companions(cls, config: dict[str, Any]) -> tuple[Companion, ...]:
-        return llm(config), MAGVIT, *((CLIP,) if (DEFAULTS | config)["w_clip_vit"] else ())
+        return llm(config), vq_models.companion(config), *((CLIP,) if (DEFAULTS | config)["w_clip_vit"] else ())
 
     @classmethod
     def completed(cls, config: dict[str, Any], shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
@@ -279,7 +279,7 @@ class ShowO(Family):
     def build(cls, config: dict[str, Any]) -> ShowONetwork:
         beside = config["companions"]
         backbone = Backbone(phi(beside[llm(config).name].config, config["vocab_size"]))
-        tokenizer, eyes = magvitv2(beside[MAGVIT.name].config), None
+        tokenizer, eyes = vq_models.build(config), None
         if config["w_clip_vit"]:
             sizes = PROJECTOR | config.get("mm_projector", {})
             project = mlp(sizes["in_features"], sizes["hidden_features"], sizes["out_features"])
@@ -288,8 +288,7 @@ class ShowO(Family):
 
     @classmethod
     def layout(cls, config: dict[str, Any]) -> Layout:
-        levels = magvitv2_levels(config["companions"][MAGVIT.name].config)
-        layout = layouts.PHI.under("showo.", "backbone.") | layouts.magvitv2(levels).under("magvitv2/", "tokenizer.")
+        layout = layouts.PHI.under("showo.", "backbone.") | vq_models.layout(config, "tokenizer.")
         if not config["w_clip_vit"]:
             return layout
         clip = layouts.CLIP_VISION.under("clip/", "eyes.encoder.")
