@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,7 +42,12 @@ def ask_picture(row: Row) -> Request:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark. `evidence` says what `judge` takes: the reply itself, or the form of a judge's findings."""
+    """One benchmark. `evidence` says what `judge` takes: the reply itself, or the form of a judge's findings.
+
+    `tally` may take a row's id for nothing but to tell it from others: resampling gives copies ids of their own.
+    pictures: how many are drawn of a prompt; figure: the number people report, `a/b` for b in a table a (empty: the
+    table's first).
+    """
 
     name: str
     version: int
@@ -52,6 +57,8 @@ class Benchmark:
     judge: Callable[[Row, Any], Any]
     tally: Callable[[Sequence[Row], Sequence[Any]], Table]
     ask: Callable[[Row], Request] = ask_question
+    pictures: int = 1
+    figure: str = ""
 
     def score(self, rows: Sequence[Row], evidence: Mapping[str, Any]) -> Table:
         """The table of what was found for each row, by id. Raises `BenchmarkError` if a row has no evidence."""
@@ -64,6 +71,11 @@ class Benchmark:
                 "answer them, or pass the rows that were asked"
             )
         return self.tally(rows, [self.judge(row, evidence[row.id]) for row in rows])
+
+
+def copied(row: Row, number: int) -> Row:
+    """The row once more, as another row: copy 0 is the row itself."""
+    return replace(row, id=f"{row.id}~{number}") if number else row
 
 
 def mean(values: Sequence[float]) -> float:

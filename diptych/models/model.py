@@ -61,13 +61,14 @@ class Model:
         prompt: str | Sequence[str],
         *,
         n: int = 1,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         progress: Progress | None = None,
         preview: Preview | None = None,
         every: int = 8,
         **options: Any,
     ) -> list[Pillow.Image]:
-        """Draw prompts: `n` RGB pictures a prompt, flat, in order. Picture k of a prompt has seed `seed + k`.
+        """Draw prompts: `n` RGB pictures a prompt, flat, in order. Picture k of a prompt has seed `seed + k`,
+        where `seed` may also be a list, one a prompt.
 
         options: guidance, temperature, top_k, top_p, steps, size (height, width); None is the published default.
         preview: told (number of the picture, the picture so far) after each `every` visits to its canvas.
@@ -85,7 +86,7 @@ class Model:
         *,
         mask: Any = None,
         n: int = 1,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         progress: Progress | None = None,
         preview: Preview | None = None,
         every: int = 8,
@@ -152,15 +153,22 @@ class Model:
         return Reply(tuple(joined), seed, {"seconds": time.perf_counter() - began})
 
     def chat_batch(
-        self, conversations: Sequence[Turns], *, seed: int = 0, progress: Progress | None = None, **options: Any
+        self,
+        conversations: Sequence[Turns],
+        *,
+        seed: int | Sequence[int] = 0,
+        progress: Progress | None = None,
+        **options: Any,
     ) -> list[Reply]:
-        """Answer many conversations with text; each reply is what `chat` alone would give."""
+        """Answer many conversations with text; each reply is what `chat` alone would give. seed: one, or one each."""
         self.dialogue.must("chat")
         chosen = Options(**options)
         requests = [Request(conversation(turns)) for turns in conversations]
+        seeds = _seeds(seed, len(requests))
         replies: list[Reply] = []
         for begin in range(0, len(requests), self.batch):
-            replies += self._answer(requests[begin : begin + self.batch], seed, chosen)
+            part = slice(begin, begin + self.batch)
+            replies += self._answer(requests[part], seeds[part], chosen)
             if progress is not None:
                 progress(len(replies), len(requests))
         return replies
@@ -206,16 +214,17 @@ class Model:
         with torch.inference_mode(), _one_thread(self.device):
             return self.dialogue.pictures(self.network.decode(made.slots[None], made.grid))
 
-    def _answer(self, requests: Sequence[Request], seed: int, options: Options) -> list[Reply]:
+    def _answer(self, requests: Sequence[Request], seeds: Sequence[int], options: Options) -> list[Reply]:
         branches = self.dialogue.text_branches(options)
         rows = self._read([self.dialogue.render(r, branch=branch) for branch in branches for r in requests])
         context = say(self.network.backbone, rows, room=options.max_tokens)
-        draws = Draws([seed] * len(requests))
+        draws = Draws(seeds)
         starts = [self.dialogue.given(request) for request in requests]
         given = _together([start for start in starts if start is not None])
         *_, (_, canvas) = write(context, self.dialogue.text(options), options.max_tokens, draws, given, len(branches))
         written = _written(canvas, given)
-        return [Reply((Text(self.dialogue.spell(cut(ids, self.dialogue.stops)[0])),), seed) for ids in written]
+        texts = [Text(self.dialogue.spell(cut(ids, self.dialogue.stops)[0])) for ids in written]
+        return [Reply((text,), seed) for text, seed in zip(texts, seeds, strict=True)]
 
     def _parts(
         self, request: Request, seed: int, options: Options, progress: Progress | None, drafts: bool = False
@@ -303,11 +312,21 @@ class _Job(NamedTuple):
     start: Given | None = None
 
 
-def _jobs(requests: Sequence[Request], n: int, seed: int, starts: Sequence[Given] | None = None) -> list[_Job]:
+def _jobs(
+    requests: Sequence[Request], n: int, seed: int | Sequence[int], starts: Sequence[Given] | None = None
+) -> list[_Job]:
     if not 1 <= n <= 1024:
         raise InputError(f"n must lie in 1..1024, not {n}")
-    begun = starts or [None] * len(requests)
-    return [_Job(r, seed + k, start) for r, start in zip(requests, begun, strict=True) for k in range(n)]
+    begun, seeds = starts or [None] * len(requests), _seeds(seed, len(requests))
+    asked = zip(requests, seeds, begun, strict=True)
+    return [_Job(request, first + k, start) for request, first, start in asked for k in range(n)]
+
+
+def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
+    seeds = [seed] * count if isinstance(seed, int) else list(seed)
+    if len(seeds) != count:
+        raise InputError(f"{len(seeds)} seeds for {count} requests; give one, or one for each")
+    return seeds
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image as Pillow
 
 import diptych
+from diptych.errors import InputError
 from diptych.models.model import Model
 from diptych.types import Image, Text, Turn
 from tests.parity.sets import ROOT, GoldenSet, sets_of
@@ -66,6 +67,13 @@ def test_several_pictures_of_a_prompt_have_seeds_of_their_own(model: Model, alon
     found = pixels(model.generate(PROMPTS[:2], n=3, seed=3))
     assert len(set(found)) == 6
     assert found[1] == alone[0] and found[4] == alone[1]
+
+
+def test_every_request_may_have_a_seed_of_its_own(model: Model, alone: list[bytes]) -> None:
+    found = pixels(model.generate(PROMPTS[:2], n=2, seed=[4, 3]))
+    assert found[0] == alone[0] and found[3] == alone[1]
+    with pytest.raises(InputError, match="2 seeds for 3"):
+        model.generate(PROMPTS[:3], seed=[1, 2])
 
 
 def test_threads_do_not_matter(model: Model, alone: list[bytes]) -> None:
@@ -132,6 +140,8 @@ def test_replies_in_a_batch_are_those_alone(model: Model, how: dict[str, float])
     assert [reply.text for reply in model.chat_batch(asked, max_tokens=12, seed=6, **how)] == alone
     assert [reply.text for reply in model.chat_batch(asked[::-1], max_tokens=12, seed=6, **how)] == alone[::-1]
     assert len(set(alone)) == 3
+    replies = model.chat_batch(asked, max_tokens=12, seed=[6, 7, 6], **how)
+    assert [replies[0].text, replies[2].text] == [alone[0], alone[2]] and replies[1].seed == 7
     if how["temperature"]:
         assert model.chat(asked[0], max_tokens=12, seed=7, **how).text != alone[0]
 

@@ -94,7 +94,7 @@ def test_dsg_reads_the_words_among_published_parents(tmp_path):
 
 def test_wise_names_the_scores_it_needs():
     wise = benchmarks.find("wise")
-    row = Row("5", "a prompt")
+    row = Row("5", "a prompt", (), {"prompt_id": 5})
     assert wise.score([row], {"5": {"consistency": 2, "realism": 2, "aesthetic_quality": 2}})["categories"] == {
         "CULTURE": pytest.approx(1.0)
     }

@@ -3,6 +3,7 @@
 Each file holds one benchmark or a close family: pure scoring functions, and the `BENCHMARKS` made of them.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 
 from diptych.errors import BenchmarkError
@@ -45,5 +46,7 @@ def names() -> list[str]:
 def find(name: str) -> Benchmark:
     """The benchmark of this name. Raises `BenchmarkError` if there is none."""
     if name not in HOMES:
-        raise BenchmarkError(f"unknown benchmark {name!r}; choose one of {', '.join(HOMES)}")
+        close = get_close_matches(name.casefold(), HOMES, n=1, cutoff=0.5)
+        meant = f"did you mean {close[0]!r}? " if close else ""
+        raise BenchmarkError(f"unknown benchmark {name!r}; {meant}choose one of {', '.join(HOMES)}")
     return import_module(f"{__name__}.{HOMES[name]}").BENCHMARKS[name]

@@ -149,5 +149,6 @@ BENCHMARKS = {
         rows=rows,
         judge=lambda row, reply: tokenize(reply),
         tally=tally,
+        figure="cider_d",
     ),
 }

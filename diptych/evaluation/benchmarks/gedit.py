@@ -165,5 +165,6 @@ BENCHMARKS = {
         judge=judge,
         tally=tally,
         ask=ask_picture,
+        figure="en/O/avg_overall",
     ),
 }

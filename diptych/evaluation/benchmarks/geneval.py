@@ -137,5 +137,7 @@ BENCHMARKS = {
         judge=judge,
         tally=tally,
         ask=ask_picture,
+        pictures=PICTURES,
+        figure="overall",
     ),
 }

@@ -39,8 +39,13 @@ def rows(folder: Path) -> list[Row]:
     path = find_file(folder, "All_Subjects.jsonl")
     found = []
     for record in read_json_lines(path):
-        points = [take(point, "score", path, (int, float)) for point in take(record, "scoring_points", path, list)]
-        facts = {"points": points, "subject": record.get("subject", "all")}
+        points = take(record, "scoring_points", path, list)
+        facts = {
+            "points": [take(point, "score", path, (int, float)) for point in points],
+            "questions": [point.get("question", "") for point in points],
+            "truth": str(folder / "images" / record.get("image_path", "")),
+            "subject": record.get("subject", "all"),
+        }
         found.append(Row(str(take(record, "id", path)), take(record, "prompt", path, str), (), facts))
     return found
 

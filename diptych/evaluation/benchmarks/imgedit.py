@@ -65,5 +65,6 @@ BENCHMARKS = {
         judge=lambda row, reply: reply,
         tally=tally,
         ask=ask_picture,
+        figure="overall",
     ),
 }

@@ -82,9 +82,10 @@ def rows(folder: Path) -> list[Row]:
         task = take(record, "type", path, str)
         listed = take(record, "ori_img", path)
         images = tuple(folder / task / name for name in (listed if isinstance(listed, list) else [listed]))
-        found.append(
-            Row(f"{task}-{take(record, 'id', path)}", take(record, "ins_en", path, str), images, {"task": task})
-        )
+        facts = {"task": task, "explanation": record.get("explain_en", "")}
+        if "gt_img" in record:
+            facts["truth"] = str(folder / task / record["gt_img"])
+        found.append(Row(f"{task}-{take(record, 'id', path)}", take(record, "ins_en", path, str), images, facts))
     return found
 
 
@@ -103,5 +104,6 @@ BENCHMARKS = {
         judge=lambda row, scores: dict(scores),
         tally=tally,
         ask=ask_picture,
+        figure="overall/AVG",
     ),
 }

@@ -105,8 +105,14 @@ def judge(row: Row, reply: str) -> tuple[str | None, str]:
     return infer_option(reply, row.facts["choices"]), row.facts["answer"]
 
 
+def _question(row: Row) -> tuple[int, str]:
+    """What the rotations of one question share: the index below a million, and whose copy the row is."""
+    index = row.facts["index"]
+    return int(index) % 1_000_000, row.id.removeprefix(index)
+
+
 def tally(rows: Sequence[Row], passes: Sequence[tuple[str | None, str]]) -> Table:
-    questions = grouped([str(int(row.id) % 1_000_000) for row in rows], list(zip(rows, passes, strict=True)))
+    questions = grouped([_question(row) for row in rows], list(zip(rows, passes, strict=True)))
     hits = [judge_rotations([read for _, read in rotations]) for rotations in questions.values()]
     return report(hits, [rotations[0][0].facts for rotations in questions.values()])
 

@@ -61,5 +61,7 @@ def tally(rows: Sequence[Row], grades: Sequence[list[float]]) -> Table:
 
 
 BENCHMARKS = {
-    "mmvet": Benchmark("mmvet", 1, "yuweihao/MM-Vet@acde843e", "grades, 0 to 1, a run", rows, judge, tally),
+    "mmvet": Benchmark(
+        "mmvet", 1, "yuweihao/MM-Vet@acde843e", "grades, 0 to 1, a run", rows, judge, tally, figure="total"
+    ),
 }

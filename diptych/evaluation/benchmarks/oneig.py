@@ -104,5 +104,6 @@ BENCHMARKS = {
         judge=lambda row, answers: align(answers, row.facts["parents"]),
         tally=tally,
         ask=ask_picture,
+        pictures=4,
     ),
 }

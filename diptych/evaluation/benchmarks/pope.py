@@ -69,5 +69,5 @@ def tally(rows: Sequence[Row], answers: Sequence[Any]) -> Table:
 
 
 BENCHMARKS = {
-    "pope": Benchmark("pope", 1, "RUCAIBox/POPE@3df3ba1b", "the reply", rows, judge, tally),
+    "pope": Benchmark("pope", 1, "RUCAIBox/POPE@3df3ba1b", "the reply", rows, judge, tally, figure="f1"),
 }

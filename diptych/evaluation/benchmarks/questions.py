@@ -160,6 +160,8 @@ BENCHMARKS = {
         judge=lambda row, crops: score_dpg_item(row.facts["item"], crops),
         tally=lambda rows, tables: report_dpg({row.id: table for row, table in zip(rows, tables, strict=True)}),
         ask=ask_picture,
+        pictures=4,
+        figure="dpg_score",
     ),
     "tifa": Benchmark(
         name="tifa",

@@ -60,7 +60,11 @@ def rows(folder: Path) -> list[Row]:
     path = find_file(folder, "data_total.json")
     found = []
     for record in read_json(path, list):
-        facts = {"category": take(record, "category", path, str), "consistency_free": "consistency_free" in record}
+        facts = record | {
+            "category": take(record, "category", path, str),
+            "consistency_free": "consistency_free" in record,
+            "folder": str(folder),
+        }
         image = folder / take(record, "image", path, str)
         found.append(Row(str(take(record, "index", path)), take(record, "instruction", path, str), (image,), facts))
     return found
@@ -92,5 +96,6 @@ BENCHMARKS = {
         judge=judge,
         tally=tally,
         ask=ask_picture,
+        figure="overall/accuracy",
     ),
 }

@@ -62,5 +62,7 @@ def tally(rows: Sequence[Row], hits: Sequence[bool]) -> Table:
 
 
 BENCHMARKS = {
-    "seedbench": Benchmark("seedbench", 1, "AILab-CVC/SEED-Bench@991e849b", "the reply", rows, judge, tally),
+    "seedbench": Benchmark(
+        "seedbench", 1, "AILab-CVC/SEED-Bench@991e849b", "the reply", rows, judge, tally, figure="total"
+    ),
 }

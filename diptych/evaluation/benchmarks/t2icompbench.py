@@ -181,5 +181,6 @@ BENCHMARKS = {
         judge=judge,
         tally=tally,
         ask=ask_picture,
+        pictures=10,
     ),
 }

@@ -132,5 +132,7 @@ BENCHMARKS = {
         judge=judge,
         tally=tally,
         ask=ask_picture,
+        pictures=PICTURES,
+        figure="tag-L1-UniScore",
     ),
 }

@@ -89,7 +89,7 @@ BENCHMARKS = {
         evidence="consistency, realism and aesthetic_quality, 0 to 2",
         rows=lambda folder: _rows(folder, "legacy_{}.json"),
         judge=judge_legacy,
-        tally=lambda rows, scores: LEGACY.report([int(row.id) for row in rows], scores),
+        tally=lambda rows, scores: LEGACY.report([row.facts["prompt_id"] for row in rows], scores),
         ask=ask_picture,
     ),
     "wise-verified": Benchmark(
@@ -99,7 +99,7 @@ BENCHMARKS = {
         evidence="0 or 1",
         rows=lambda folder: _rows(folder, "{}_verified.json"),
         judge=judge_verified,
-        tally=lambda rows, scores: VERIFIED.report([int(row.id) for row in rows], scores),
+        tally=lambda rows, scores: VERIFIED.report([row.facts["prompt_id"] for row in rows], scores),
         ask=ask_picture,
     ),
 }
