@@ -39,3 +39,7 @@ class CatalogueError(DiptychError):
 
 class BenchmarkError(DiptychError):
     """A benchmark that is unknown, or whose files, answers or verdicts are not of its published form."""
+
+
+class NetworkError(DiptychError):
+    """A server that cannot be reached, or whose answer is too late, too large or not of its published form."""

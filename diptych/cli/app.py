@@ -3,7 +3,7 @@
 import typer
 
 import diptych
-from diptych.cli import chat, demo, models, pictures, read, survey, train
+from diptych.cli import chat, demo, models, pictures, read, survey, survey_updates, train
 
 app = typer.Typer(
     name="diptych",
@@ -40,4 +40,6 @@ for command in (
 ):
     app.command("eval" if command is train.evaluate else command.__name__)(command)
 
+for name, command in survey_updates.COMMANDS.items():
+    survey.app.command(name)(command)
 app.add_typer(survey.app)
