@@ -161,8 +161,9 @@ def _bullet(number: int, text: str, headings: Mapping[int, str]) -> Listed:
         return Listed(number)
     # A badge, or a word such as [paper], may lead to the same place as the title does.
     words, _, paper = max(links, key=lambda one: len(one[0]))
-    if re.fullmatch(r"\W*(paper|arxiv|pdf)\W*", words, re.I):
-        words = _plain(_LINK.sub("", text)).strip(" -+*:,.")
+    if re.fullmatch(r"\W*(paper|arxiv|pdf|link)\W*", words, re.I):
+        bold = re.search(r"\*\*(.+?)\*\*", text)
+        words = _plain(bold[1] if bold else text.partition("[")[0]).strip(" -+*:,.")
     behind = _BEHIND.search(_LINK.sub("", _PICTURE.sub("", text)))
     venue = behind[1].partition(",")[2] if behind else ""
     code, path = _repository(text)
@@ -227,7 +228,7 @@ def _repository(text: str) -> tuple[str | None, str | None]:
 
 def _venue(text: str) -> str | None:
     """A venue without its year; None where a paper is on arXiv alone."""
-    name = re.sub(r"[\s']*(20)?\d\d$", "", text.strip()).strip(" ,")
+    name = re.sub(r"[\s']*(20)?\d\d$", "", " ".join(text.split())).strip(" ,")
     return None if name.casefold() in ("", "-", "arxiv", "preprint", "arxiv preprint") else name
 
 

@@ -53,9 +53,7 @@ def fetch(url: str, method: str = "GET", *, timeout: float = TIMEOUT, limit: int
 
     Raises NetworkError where nothing answers, in time or at all, and where the body is too large.
     """
-    host = urlsplit(url).netloc
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise NetworkError(f"{url!r} is no http or https address")
+    host = _host(url)
     end = time.monotonic() + timeout
     try:
         answer = _ask(url, method, timeout, lambda reply: b"" if method == "HEAD" else _read(reply, host, end, limit))
@@ -74,6 +72,16 @@ def _ask(url: str, method: str, timeout: float, body: Callable[[Any], bytes]) ->
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, error.url or url, b"", _limited(error.code, error))
+
+
+def _host(url: str) -> str:
+    try:
+        place = urlsplit(url)
+    except ValueError:
+        place = urlsplit("")
+    if place.scheme not in ("http", "https") or not place.netloc:
+        raise NetworkError(f"{url!r} is no http or https address")
+    return place.netloc
 
 
 def _request(url: str, method: str) -> urllib.request.Request:
@@ -126,7 +134,7 @@ class Polite:
     _all: Lock = field(default_factory=Lock)
 
     def __call__(self, url: str, method: str = "GET") -> Answer:
-        host = urlsplit(url).netloc
+        host = _host(url)
         with self._all:
             own = self._locks[f"{method} {url}"]
         with own:  # the same question, asked by two at once, goes out once

@@ -41,5 +41,5 @@ def named_in(text: str) -> list[tuple[str, str | None]]:
     for owner, name, place in ADDRESS.findall(text):
         repository = f"{owner}/{name.rstrip('.').removesuffix('.git')}"
         path = place.strip("/").split("/", 2)  # tree, a branch, the path
-        found.setdefault(repository, path[2].rstrip("/.") if len(path) == 3 and path[2] else None)
+        found.setdefault(repository, path[2].rstrip("/.,;:") if len(path) == 3 and path[2] else None)
     return list(found.items())

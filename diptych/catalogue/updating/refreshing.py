@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from diptych.catalogue.addresses import GITHUB, address
+from diptych.catalogue.addresses import GITHUB, HUB, address
 from diptych.catalogue.catalogue import plain
 from diptych.catalogue.columns import table_of
 from diptych.catalogue.records import Application, Benchmark, Dataset, Entry, Model
@@ -151,7 +151,7 @@ def _weights(check: Check) -> None:
             check.say("moved", f"{name} is {found.id} now")
         weights[place] = found.id if found else ""
         licences |= {found.licence} if found else set()
-    weights += _new_weights(check, set(weights))
+    weights += _new_weights(check, {*record.weights, *weights})
     kept = list(dict.fromkeys(filter(None, weights)))
     if kept != list(record.weights):
         check.changes["weights"] = kept
@@ -229,7 +229,7 @@ def _data(check: Check) -> None:
 def _link(check: Check, page: str, what: str, **changes: Any) -> None:
     """Whether a page is there. Raises NetworkError where that cannot be told."""
     answer = check.fetch(page, "HEAD")
-    if answer.status in (hub.GONE if page.startswith(hub.HUB) else DEAD):
+    if answer.status in DEAD or (page.startswith(HUB) and answer.status in hub.GONE):
         check.say("gone", f"{what} {page} answers with status {answer.status}", **changes)
     elif answer.status >= 400:
         check.say("unchecked", f"{what} {page} answers with status {answer.status}")
