@@ -29,13 +29,13 @@ class Replay:
         by = f", seen by {self.recorded}" if self.recorded else ""
         return f"replay:{self.path.name}{by}"
 
-    def see(self, row: Row, images: Sequence[Path]) -> Any:
+    def see(self, row: Row, images: Sequence[Path], reply: str = "") -> Any:
         if row.id not in self.evidence:
             raise BenchmarkError(f"{self.path} has no evidence on row {row.id!r}; judge it, or leave the row out")
         return self.evidence[row.id]
 
 
-def make(rest: str, benchmark: Benchmark) -> Replay:
+def make(rest: str, benchmark: Benchmark, data: Path | None) -> Replay:
     """The judge of a file. Raises `BenchmarkError` if it is missing or of another form."""
     path = Path(rest)
     if path.suffix != ".jsonl":
