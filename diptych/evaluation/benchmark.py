@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from diptych.errors import BenchmarkError
-from diptych.types import Request
+from diptych.types import Request, Want
 
 Table = dict[str, Any]
 Key = TypeVar("Key", bound=Hashable)
@@ -46,7 +46,7 @@ class Benchmark:
 
     `tally` may take a row's id for nothing but to tell it from others: resampling gives copies ids of their own.
     pictures: how many are drawn of a prompt; figure: the number people report, `a/b` for b in a table a (empty: the
-    table's first).
+    table's first). verified: proven equal to the official scorer, and not only written by its rule.
     """
 
     name: str
@@ -59,6 +59,12 @@ class Benchmark:
     ask: Callable[[Row], Request] = ask_question
     pictures: int = 1
     figure: str = ""
+    verified: bool = True
+
+    @property
+    def wants(self) -> Want:
+        """What rows ask for: "text" or "image"."""
+        return "image" if self.ask is ask_picture else "text"
 
     def score(self, rows: Sequence[Row], evidence: Mapping[str, Any]) -> Table:
         """The table of what was found for each row, by id. Raises `BenchmarkError` if a row has no evidence."""

@@ -64,10 +64,10 @@ def pretrained(loader: str, source: str, **options: Any) -> Any:
     """
     try:
         import transformers
-    except ImportError as error:
-        raise BenchmarkError('local judges need transformers: pip install "diptych[eval]"') from error
-    try:
+
         return getattr(transformers, loader).from_pretrained(source, **options)
+    except ImportError as error:  # transformers itself, or what a model's class asks for (scipy, for Mask2Former)
+        raise BenchmarkError('local judges need transformers and scipy: pip install "diptych[eval]"') from error
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         raise BenchmarkError(

@@ -36,6 +36,18 @@ HOMES = {
     "genexam": "genexam",
     "unieval": "unieval",
     "caption": "caption",
+    "ai2d": "lettered",
+    "scienceqa": "lettered",
+    "mmstar": "lettered",
+    "realworldqa": "lettered",
+    "docvqa": "documents",
+    "infovqa": "documents",
+    "chartqa": "documents",
+    "ocrbench": "documents",
+    "hallusionbench": "hallusion",
+    "genai-bench": "matched",
+    "partiprompts": "matched",
+    "drawbench": "matched",
 }
 
 

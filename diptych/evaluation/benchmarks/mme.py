@@ -9,6 +9,7 @@ from pathlib import Path
 from diptych.errors import BenchmarkError
 from diptych.evaluation.benchmark import Benchmark, Row, Table, grouped
 from diptych.evaluation.files import find_file, read_text
+from diptych.evaluation.hub import holds_parquet, picture, read_parquet
 
 PERCEPTION = (
     "existence",
@@ -49,7 +50,9 @@ def sums(tasks: Mapping[str, Sequence[bool]]) -> Table:
 
 
 def rows(folder: Path) -> list[Row]:
-    """`<task>.txt`: picture, question and answer apart by tabs; pictures in the folder `<task>`."""
+    """`<task>.txt`: picture, question and answer apart by tabs, pictures in the folder `<task>`; or lmms-lab/MME."""
+    if holds_parquet(folder, "test"):
+        return _hub_rows(folder)
     found = []
     for task in (*PERCEPTION, *COGNITION):
         path = find_file(folder, f"{task}.txt")
@@ -59,6 +62,17 @@ def rows(folder: Path) -> list[Row]:
                 raise BenchmarkError(f"{path}, line {number}: not picture, question and answer apart by tabs")
             facts = {"task": task, "answer": fields[2].strip().lower()}
             found.append(Row(f"{task}-{number}", fields[1], (folder / task / fields[0],), facts))
+    return found
+
+
+def _hub_rows(folder: Path) -> list[Row]:
+    """Sorted, so that the two questions about a picture stand side by side."""
+    records = read_parquet(folder, "test", ("question_id", "image", "question", "answer", "category"))
+    found = []
+    for number, record in enumerate(sorted(records, key=lambda record: (record["category"], record["question_id"]))):
+        facts = {"task": record["category"], "answer": record["answer"].strip().lower()}
+        image = picture(record["image"], f"row {number}")
+        found.append(Row(f"{record['category']}-{number}", record["question"], (image,), facts))
     return found
 
 

@@ -11,7 +11,10 @@ from typing import Any
 
 from diptych.evaluation.benchmark import Benchmark, Row, Table, grouped, mean
 from diptych.evaluation.files import find_file, read_json_lines, take
+from diptych.evaluation.hub import holds_parquet, listed, picture, read_parquet
 
+FIELDS = ("id", "question", "options", "answer")
+PICTURES = tuple(f"image_{number}" for number in range(1, 8))
 OUTER = ",.!?;:'"
 TRIVIAL = set(":,.!?;'")
 SIGNS = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
@@ -92,13 +95,18 @@ def instance_accuracy(results: Mapping[str, Mapping[str, float]]) -> float:
 
 
 def rows(folder: Path) -> list[Row]:
-    """`validation.jsonl`: the hub set's fields, `image_1`... as paths in the folder."""
-    path = find_file(folder, "validation.jsonl")
+    """MMMU/MMMU as it is, or its fields in `validation.jsonl` with `image_1`... as paths in the folder."""
+    if holds_parquet(folder, "validation"):
+        path, records = folder, read_parquet(folder, "validation", (*FIELDS, *PICTURES))
+    else:
+        path = find_file(folder, "validation.jsonl")
+        records = read_json_lines(path)
     found = []
-    for record in read_json_lines(path):
-        options = take(record, "options", path, list)
+    for record in records:
+        options = listed(take(record, "options", path), path)
         choices = {chr(ord("A") + i): str(option) for i, option in enumerate(options)}
-        images = tuple(folder / record[key] for key in (f"image_{i}" for i in range(1, 8)) if record.get(key))
+        cells = [record[key] for key in PICTURES if record.get(key)]
+        images = tuple(folder / cell if isinstance(cell, str) else picture(cell, path) for cell in cells)
         identity = take(record, "id", path, str)
         facts = {"answer": take(record, "answer", path), "choices": choices, "subject": identity.split("_", 1)[-1]}
         facts["subject"] = facts["subject"].rsplit("_", 1)[0]
