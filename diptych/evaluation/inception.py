@@ -174,8 +174,8 @@ class Inception:
             network.load_state_dict(tensors, assign=True)
         except (OSError, SafetensorError, RuntimeError) as error:
             raise BenchmarkError(
-                f"{path} does not hold FID's InceptionV3 as safetensors ({' '.join(str(error).split())[:120]}); "
-                "convert pt_inception-2015-12-05-6726825d.pth of github.com/mseitzer/pytorch-fid"
+                f"{path} does not hold FID's InceptionV3 ({' '.join(str(error).split())[:120]}); take "
+                "pt_inception-2015-12-05-6726825d.pth of github.com/mseitzer/pytorch-fid through `diptych convert`"
             ) from error
         self.network = network.to(device).eval()
 

@@ -65,6 +65,7 @@ def pretrained(loader: str, source: str, **options: Any) -> Any:
     try:
         import transformers
 
+        transformers.utils.logging.disable_progress_bar()  # one judge has several parts, and a bar of its own
         return getattr(transformers, loader).from_pretrained(source, **options)
     except ImportError as error:  # transformers itself, or what a model's class asks for (scipy, for Mask2Former)
         raise BenchmarkError('local judges need transformers and scipy: pip install "diptych[eval]"') from error
@@ -73,6 +74,11 @@ def pretrained(loader: str, source: str, **options: Any) -> Any:
         raise BenchmarkError(
             f"{source} cannot be loaded as {loader} ({said}); download it and name its folder"
         ) from error
+
+
+def named(source: str) -> str:
+    """A hub id, or a folder's name: what a result says of a model."""
+    return Path(source).name if Path(source).is_dir() else source
 
 
 def model(loader: str, source: str, device: str = "auto") -> Any:
@@ -111,7 +117,7 @@ class Clip:
     """CLIP: the shorter side to the size of its pictures (bicubic), the centre of it, its own normalisation."""
 
     def __init__(self, source: str = CLIP, device: str = "auto"):
-        self.id = source
+        self.id = named(source)
         self.model = model("CLIPModel", source, device)
         self.tokenizer = pretrained("AutoTokenizer", source)
         self.size: int = self.model.config.vision_config.image_size

@@ -166,6 +166,7 @@ def test_clip_matches_pictures_with_prompts(folders, picture):
     judge = find(f"local:clip={folders['clip']}", benchmark("drawbench"))
     values = judge.see(Row("0", "a red dog"), [picture, picture])
     assert values[0] == pytest.approx(values[1]) and -1 <= values[0] <= 1 and not judge.official
+    assert judge.id == "local:clip (stands in for openai/clip-vit-base-patch32)", "a folder is called by its name"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torch import Tensor
 from diptych.errors import BenchmarkError
 from diptych.evaluation.benchmark import Benchmark, Row
 from diptych.evaluation.judges import asking
-from diptych.evaluation.networks import model, normalised, planes, pretrained
+from diptych.evaluation.networks import model, named, normalised, planes, pretrained
 
 MOST_TOKENS = 512
 VQASCORE = ("clip-flant5-xxl",)
@@ -33,7 +33,7 @@ class Blip:
     terse = True
 
     def __init__(self, source: str, device: str = "auto"):
-        self.id = source
+        self.id = named(source)
         self.model = model("BlipForQuestionAnswering", source, device)
         self.tokenizer = pretrained("AutoTokenizer", source)
         self.size: int = self.model.config.vision_config.image_size
@@ -78,7 +78,7 @@ class Chat:
     terse = False
 
     def __init__(self, source: str, device: str = "auto"):
-        self.id = source
+        self.id = named(source)
         self.model = model("AutoModelForImageTextToText", source, device)
         self.processor = pretrained("AutoProcessor", source)
 

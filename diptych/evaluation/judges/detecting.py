@@ -22,7 +22,7 @@ from diptych.evaluation.benchmark import Benchmark, Row
 from diptych.evaluation.benchmarks.geneval import MOST, THRESHOLD
 from diptych.evaluation.features import unit
 from diptych.evaluation.judges.asking import opened, stand_in
-from diptych.evaluation.networks import Clip, model, normalised, planes
+from diptych.evaluation.networks import Clip, model, named, normalised, planes
 
 SHORT, LONG, DIVISOR = 800, 1333, 32
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -48,7 +48,7 @@ class Detector:
     """Mask2Former, trained on COCO's instances."""
 
     def __init__(self, source: str, device: str = "auto"):
-        self.id = source
+        self.id = named(source)
         self.model = model("Mask2FormerForUniversalSegmentation", source, device)
         labels: dict[int, str] = self.model.config.id2label
         self.names = [RENAMED.get(labels[number], labels[number]) for number in range(len(labels))]
@@ -122,7 +122,7 @@ class GenEvalJudge:
 
     @property
     def id(self) -> str:
-        return stand_in(f"local:{self.detector.id}+{self.clip_source}", False, OFFICIAL)
+        return stand_in(f"local:{self.detector.id}+{named(self.clip_source)}", False, OFFICIAL)
 
     @cached_property
     def clip(self) -> Clip:
