@@ -82,7 +82,15 @@ def test_what_only_one_of_them_has_and_where_they_disagree(tables, catalogue):
 
 def test_only_the_tables_that_are_asked_for(tables, catalogue):
     found = compare(tables, catalogue, ["benchmarks"])
-    assert (found.there, found.same, len(found.here)) == ([], 1, len(catalogue.benchmarks) - 1)
+    assert (found.same, len(found.here)) == (1, len(catalogue.benchmarks) - 1)
+    assert [one.title for one in found.there] == ["The survey"], "its heading says no table"
+
+
+def test_an_entry_under_a_heading_that_says_nothing_is_looked_for_everywhere(catalogue):
+    text = "## Papers\n- [GenEval: An Object-Focused Framework](https://arxiv.org/abs/2310.11513) (Oct. 2023)\n"
+    found = compare(read(text), catalogue)
+    assert [(one.id, one.field) for one in found.disagreements] == [("geneval", "title")]
+    assert {table for table, _ in found.here} == {"benchmarks"}
 
 
 def test_papers_are_found_without_their_names(bullets, catalogue):

@@ -35,14 +35,18 @@ class Differences:
 
 
 def compare(entries: Sequence[Listed], catalogue: Catalogue, only: Sequence[str] = ()) -> Differences:
-    """What is in a list and not in the catalogue, the other way round, and what they disagree on. only: tables."""
-    wanted = [entry for entry in entries if not only or entry.table in only]
-    tables = [name for name in catalogue.__dict__ if name in {entry.table for entry in wanted}]
+    """What is in a list and not in the catalogue, the other way round, and what they disagree on. only: tables.
+
+    An entry whose headings do not say its table is looked for in all of them.
+    """
+    tables = [name for name in catalogue.__dict__ if not only or name in only]
+    wanted = [entry for entry in entries if not entry.table or entry.table in tables]
     records = [(name, record) for name in tables for record in catalogue.table(name)]
     matched = _matched(wanted, records)
     found = Differences(there=[entry for number, entry in enumerate(wanted) if number not in matched])
     taken = set(matched.values())
-    found.here = [pair for number, pair in enumerate(records) if number not in taken]
+    has = {entry.table for entry in wanted} | {records[at][0] for at in taken}
+    found.here = [pair for at, pair in enumerate(records) if at not in taken and pair[0] in has]
     for number, at in sorted(matched.items()):
         disagreements = list(_disagreements(wanted[number], *records[at]))
         found.disagreements += disagreements
@@ -68,13 +72,17 @@ def _matched(entries: Sequence[Listed], records: Sequence[tuple[str, Entry]]) ->
     for key in KEYS:
         taken = set(matched.values())
         free: dict[Hashable, list[int]] = {}
-        for at, (table, record) in enumerate(records):
+        for at, (_, record) in enumerate(records):
             if at not in taken and (value := key(record)):
-                free.setdefault((table, value), []).append(at)
+                free.setdefault(value, []).append(at)
         for number, entry in enumerate(entries):
-            value = key(entry)
-            if number not in matched and value and (places := free.get((entry.table, value))):
-                matched[number] = places.pop(0)
+            if number in matched or not (value := key(entry)):
+                continue
+            places = free.get(value, [])
+            at = next((at for at in places if entry.table in ("", records[at][0])), None)
+            if at is not None:
+                places.remove(at)
+                matched[number] = at
     return matched
 
 
