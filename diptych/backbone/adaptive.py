@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.attention import lower_dense
+from diptych.backbone.blocks import Blocks
 from diptych.backbone.cache import Cache
 from diptych.backbone.packing import Packed, Route
 
@@ -211,7 +212,7 @@ class Adaptive(nn.Module):
         self.embed = TimedTable(config.vocab, config.width)
         self.register_buffer("frequencies", torch.zeros(config.head // 2))
         self.clock = Clock(config.width)
-        self.blocks = nn.ModuleList(AdaptiveBlock(config, i) for i in range(config.depth))
+        self.blocks = Blocks(AdaptiveBlock(config, i) for i in range(config.depth))
         self.norm = UnitNorm(config.width)
         self.head = nn.Linear(config.width, config.vocab, bias=False)
 

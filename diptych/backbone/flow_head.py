@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.attention import Lowering, Visibility, attend, lower_dense
+from diptych.backbone.blocks import Blocks
 from diptych.backbone.cache import Cache
 from diptych.backbone.packing import Packed
 from diptych.backbone.positions import frequencies, slowed, turned
@@ -89,7 +90,7 @@ class FlowHead(nn.Module):
         self.into = (
             nn.Identity() if same else nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, inner))
         )
-        self.blocks = nn.ModuleList(ModulatedBlock(c) for _ in range(c.block.depth))
+        self.blocks = Blocks(ModulatedBlock(c) for _ in range(c.block.depth))
 
     def forward(
         self, hidden: Tensor, time: Modulation, position: Tensor, lowering: Lowering, cache: Cache | None = None

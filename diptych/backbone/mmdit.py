@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from diptych.attention import OPEN, Lowering, Visibility, attend, lower_dense
 from diptych.backbone.axial import axial_angles, rotate_pairs
+from diptych.backbone.blocks import Blocks
 from diptych.backbone.cache import Cache
 from diptych.backbone.packing import Packed, Route
 from diptych.backbone.transformer import Experts, RMSNorm
@@ -154,8 +156,8 @@ class MMDiT(nn.Module):
         self.config = config
         self.embed = nn.Embedding(config.vocab, config.width)
         self.condition = Condition(config.width)
-        self.doubles = nn.ModuleList(Double(config) for _ in range(config.double))
-        self.singles = nn.ModuleList(Single(config) for _ in range(config.single))
+        self.doubles = Blocks(Double(config) for _ in range(config.double))
+        self.singles = Blocks(Single(config) for _ in range(config.single))
 
     def forward(self, packed: Packed, cache: Cache | None = None) -> Tensor:
         """-> hidden states [B, T, D]; those of condition and time tokens mean nothing."""
@@ -163,7 +165,7 @@ class MMDiT(nn.Module):
         # columns that hold nothing but conditions are left out: the rest can then do without a mask
         columns = (kinds < CONDITION).any(0).nonzero()[:, 0]
         streams, x = self._streams(packed, kinds, columns), packed.x[:, columns]
-        for block in (*self.doubles, *self.singles):
+        for block in chain(self.doubles, self.singles):
             x = block(x, streams)
         return torch.zeros_like(packed.x).index_copy(1, columns, x)
 

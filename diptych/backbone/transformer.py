@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.attention import Lowering, attend, attend_one, lower_dense
+from diptych.backbone.blocks import Blocks
 from diptych.backbone.cache import Cache
 from diptych.backbone.packing import Packed, Route
 from diptych.backbone.positions import angles, grid_angles, rotate
@@ -175,7 +176,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = Blocks(Block(config) for _ in range(config.depth))
         self.norm = _copies(lambda: NORMS[config.norm](config.width, eps=config.eps), config.experts)
         self.head = nn.Linear(config.width, config.vocab, bias=config.head_bias)
         if config.tied:

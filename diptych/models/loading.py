@@ -9,6 +9,7 @@ import torch
 
 from diptych.errors import InputError, UnknownModelError, WeightsError
 from diptych.models.companions import find, joined
+from diptych.models.fitting import Fit, fitted
 from diptych.models.model import Model
 from diptych.models.registry import FAMILIES, PIPELINE, family, locate, read_config
 from diptych.weights.files import Checkpoint, load_into
@@ -16,27 +17,50 @@ from diptych.weights.files import Checkpoint, load_into
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load(name: str | Path, device: str = "auto", dtype: str | torch.dtype = "auto") -> Model:
+def load(
+    name: str | Path,
+    device: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    quantize: str | None = None,
+    offload: bool = False,
+) -> Model:
     """A model by built-in name, from a local folder in its published layout, or by hub id.
 
     device: "auto" (a GPU if there is one), or what torch.device takes.
     dtype: "auto" (bfloat16 on a GPU, float32 on a CPU), or float32, bfloat16, float16.
+    quantize: "int8" or "int4": the weights of the backbone's linear layers in so many bits, rounded as they are read.
+    offload: the backbone's blocks stay in the CPU's memory; each is brought to the GPU when it is its turn.
     Weights are safetensors only; no code of the folder is ever run. Raises UnknownModelError, WeightsError, InputError.
     """
     folder = locate(name)
-    config = read_config(folder)
-    kind = _kind(folder, config)
     where = _device(device)
     precision = _dtype(dtype, where)
-    companions = kind.companions(config)
-    found = find(companions, folder)
-    checkpoint = joined(Checkpoint(_files(folder, kind.weights)), companions, found)
-    config = config | {"companions": found} if found else config
+    fitted(quantize, offload, where)
+    kind, config = described(folder)
+    checkpoint = opened(kind, config, folder)
     config = kind.completed(config, checkpoint.shapes)
     network = _built(kind, config, folder)
-    load_into(network, kind.layout(config), checkpoint, device=where, dtype=precision)
+    fit = Fit(network, quantize, offload)
+    load_into(network, kind.layout(config), checkpoint, device=where, dtype=precision, placed=fit)
+    fit.finish(where)
     network.requires_grad_(False).eval()
     return Model(Path(name).name, network, kind.dialogue(folder, config, network), folder)
+
+
+def described(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The family of a model folder, and its config, in which the companions stand that have been found for it.
+
+    Raises UnknownModelError, WeightsError."""
+    config = read_config(folder)
+    kind = _kind(folder, config)
+    found = find(kind.companions(config), folder)
+    return kind, config | {"companions": found} if found else config
+
+
+def opened(kind: Any, config: dict[str, Any], folder: Path) -> Checkpoint:
+    """The tensors of a described folder, and of the companions it was described with. Raises WeightsError."""
+    own = Checkpoint(_files(folder, kind.weights))
+    return joined(own, kind.companions(config), config.get("companions", {}))
 
 
 def _kind(folder: Path, config: dict[str, Any]) -> Any:

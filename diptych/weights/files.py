@@ -68,10 +68,12 @@ def load_into(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     progress: Progress | None = None,
+    placed: Callable[[str], None] | None = None,
 ) -> None:
     """Fills a module, usually built on the meta device, with a checkpoint's tensors.
 
-    `dtype` is for floating-point tensors; None keeps each as it is stored. `progress` hears bytes done and in all.
+    `dtype` is for floating-point tensors; None keeps each as it is stored. `progress` hears bytes done and in all;
+    `placed` the name of each tensor that is in the module now, and may make something else of it there and then.
     Parameters that are one object in the module (a tied head) stay one; the checkpoint may hold either name or both.
     Buffers that are not part of the state must be made on a real device by the module itself; they are moved along.
     Raises WeightsError, before any weights are read, if names or shapes do not match.
@@ -79,12 +81,14 @@ def load_into(
     state = module.state_dict(keep_vars=True)
     claims = layout.check(checkpoint.shapes, _shapes_to_find(state, layout, checkpoint))
     ties = {name: group for group in _ties(state).values() for name in group}
-    placed: dict[str, Tensor] = {}
+    filled: dict[str, Tensor] = {}
     done, total = 0, checkpoint.size
     for claim in claims:
         if claim.rule:
             for name, part in claim.split(checkpoint[claim.theirs]).items():
-                _place(module, state, ties[name], _settled(part, device, dtype), placed, name)
+                _place(module, state, ties[name], _settled(part, device, dtype), filled, name)
+                if placed:
+                    placed(name)
         done += checkpoint.entries[claim.theirs].size
         if progress:
             progress(done, total)
@@ -206,12 +210,12 @@ def _place(
     state: Mapping[str, Tensor],
     names: Sequence[str],
     tensor: Tensor,
-    placed: dict[str, Tensor],
+    filled: dict[str, Tensor],
     name: str,
 ) -> None:
     """Puts a tensor under every name it is tied to. A second source of a tied tensor must bring the same numbers."""
-    if names[0] in placed:
-        if not torch.equal(placed[names[0]], tensor):
+    if names[0] in filled:
+        if not torch.equal(filled[names[0]], tensor):
             raise WeightsError(f"{name}: tied to {names[0]} in this model, but the checkpoint holds other numbers")
         return
     old = state[names[0]]
@@ -219,12 +223,15 @@ def _place(
     for tied in names:
         owner, _, leaf = tied.rpartition(".")
         setattr(module.get_submodule(owner), leaf, new)
-    placed[names[0]] = tensor
+    if len(names) > 1:  # of what has one source only nothing is remembered: `placed` may have made it smaller
+        filled[names[0]] = tensor
 
 
 def _move_tables(module: nn.Module, device: torch.device | str) -> None:
+    """Buffers that no checkpoint brings."""
     for path, part in module.named_modules():
-        for leaf, buffer in part._buffers.items():
+        for leaf in part._non_persistent_buffers_set:
+            buffer = part._buffers[leaf]
             if buffer is not None and buffer.is_meta:
                 raise WeightsError(f"{path}.{leaf}: has no values and is not part of the checkpoint")
             if buffer is not None:

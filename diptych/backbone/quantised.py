@@ -1,0 +1,95 @@
+"""Linear layers whose weights are whole numbers of 8 or 4 bits: for memory, at the price of some error and time.
+
+Only weights are rounded; what goes through them is computed in the model's own type. A layer's numbers are made whole
+again in each call, and forgotten. Plain operations of torch: they run wherever the model runs. O outputs, I inputs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from diptych.backbone.packing import Route
+
+GROUP = 32  # inputs that share a scale of 4-bit numbers: their scales add half a bit a number
+
+
+class Quantised(nn.Module, ABC):
+    """Stands where a linear layer stood. `codes` and `scale` are buffers, the bias stays as it is."""
+
+    codes: Tensor
+    scale: Tensor
+
+    def __init__(self, linear: nn.Linear, codes: Tensor, scale: Tensor):
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.register_buffer("codes", codes)
+        self.register_buffer("scale", scale)
+        self.bias = linear.bias
+
+    @abstractmethod
+    def whole(self, dtype: torch.dtype) -> Tensor:
+        """The weights [O, I], as nearly as they are known."""
+
+    def forward(self, x: Tensor, route: Route = 0) -> Tensor:
+        return F.linear(x, self.whole(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+class Int8(Quantised):
+    """codes int8 [O, I] in -127..127 and one float32 scale an output, [O, 1]."""
+
+    @classmethod
+    def of(cls, linear: nn.Linear) -> Int8:
+        weight = linear.weight.detach().float()
+        scale = _nonzero(weight.abs().amax(1, keepdim=True)) / 127
+        return cls(linear, (weight / scale).round().to(torch.int8), scale)
+
+    def whole(self, dtype: torch.dtype) -> Tensor:
+        return self.codes.to(dtype).mul_(self.scale.to(dtype))
+
+    def forward(self, x: Tensor, route: Route = 0) -> Tensor:
+        """The scale is that of an output, so it can wait until there is one: a smaller tensor, and no rounding."""
+        y = F.linear(x, self.codes.to(x.dtype)) * self.scale[:, 0].to(x.dtype)
+        return y if self.bias is None else y + self.bias.to(x.dtype)
+
+
+class Int4(Quantised):
+    """codes uint8 [O, I / 2]: of each two numbers in 0..15 the lower bits belong to the first half of the inputs, the
+    upper to the second; 8 is zero. scale bfloat16 [O, I / GROUP, 1].
+
+    The number of a group that is farthest from zero becomes -8, whatever its sign, as llama.cpp's Q4_0 has it: a finer
+    step than with +-7.
+    """
+
+    @classmethod
+    def of(cls, linear: nn.Linear) -> Int4:
+        weight = linear.weight.detach().float().unflatten(1, (-1, GROUP))
+        farthest = weight.gather(-1, weight.abs().argmax(-1, keepdim=True))
+        scale = (_nonzero(farthest) / -8).to(torch.bfloat16)
+        codes = (weight / scale.float()).round().add_(8).clamp_(0, 15).to(torch.uint8).flatten(1)
+        low, high = codes.chunk(2, 1)
+        return cls(linear, low | high << 4, scale)
+
+    def whole(self, dtype: torch.dtype) -> Tensor:
+        codes = torch.cat([self.codes & 15, self.codes >> 4], 1).to(dtype).sub_(8)
+        return codes.unflatten(1, (self.scale.shape[1], -1)).mul_(self.scale.to(dtype)).flatten(1)
+
+
+def int4(linear: nn.Linear) -> Quantised:
+    """In 4 bits; in 8 where the inputs cannot be cut into groups."""
+    return Int8.of(linear) if linear.in_features % GROUP else Int4.of(linear)
+
+
+KINDS: Mapping[str, Callable[[nn.Linear], Quantised]] = {"int8": Int8.of, "int4": int4}
+
+
+def _nonzero(values: Tensor) -> Tensor:
+    """Rows of zeros are zeros at any scale."""
+    return torch.where(values == 0, 1.0, values)
