@@ -1,5 +1,6 @@
 """`diptych survey`: what unified models there are, what they are measured on and learn from, and what runs here."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -91,3 +92,20 @@ def plot(
     from diptych.catalogue.plots import draw
 
     print(draw(load().models, what, out, benchmark or ()))
+
+
+@app.command()
+@command
+def site(
+    out: Annotated[str, typer.Argument(metavar="OUT", help="A new folder, or a site that was written before.")],
+    runs: Annotated[
+        str | None, typer.Option(metavar="DIR", help="A folder with runs of `diptych eval`, for the leaderboard.")
+    ] = None,
+) -> None:
+    """Write the catalogue as a site that needs no server and no network, in English and Chinese."""
+    from diptych.catalogue import load
+    from diptych.catalogue.site import build
+
+    built = build(load(), out, runs)
+    shown = f", {built.runs} runs" if runs else ""
+    print(f"{out}: {built.pages} pages{shown}, {built.bytes / 1e6:.1f} MB; open {Path(out) / 'index.html'}")
