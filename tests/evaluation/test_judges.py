@@ -144,6 +144,8 @@ def test_wise_reads_its_prompt_from_the_official_file_without_running_it(tmp_pat
         judged("wise", Scripted("no"), row, [picture()], data=tmp_path)
     with pytest.raises(BenchmarkError, match="put gpt_eval.py from github.com/PKU-YuanGroup/WISE"):
         judged("wise", Scripted("no"), row, [picture()], data=tmp_path / "elsewhere")
+    with pytest.raises(BenchmarkError, match="may not be shipped"):
+        judged("wise", Scripted("no"), row, [picture()])
 
 
 def test_edits_are_sent_with_their_source(tmp_path, picture):
@@ -170,7 +172,10 @@ def test_genexam_sends_points_and_the_right_picture(picture):
     assert found == {"answers": [1, 0], "ratings": {"spelling": 0, "readability": 1, "logical_consistency": 2}}
     text, *pictures = asker.asked[0][0]
     assert "Draw it {so}." in text and "['Is it?', 'Or?']" in text and '{\n    "description"' in text
-    assert len(pictures) == 2 and asker.asked[0][2]["reasoning_effort"] == "low"
+    assert len(pictures) == 2 and asker.asked[0][2] == {"max_tokens": 16384}, "no options of the official model"
+    official = Scripted(asker.replies[0], name="gpt-5-2025-08-07")
+    judged("genexam", official, row, [picture()])
+    assert official.asked[0][2]["reasoning_effort"] == "low"
     assert read_genexam(json.dumps(said), 3) is None
 
 

@@ -135,7 +135,16 @@ def make(scheme: str, benchmark: Benchmark, data: Path | None, answerer: Answere
     """The judge of an answerer. The benchmark must be one of `HOMES`; its texts are read here."""
     found = examination(benchmark)
     said = texts(benchmark.name, data) if found.has_texts else {}
-    return Asked(scheme, benchmark.evidence, Examiner(answerer, found.settings, said), found)
+    settings = found.settings if answerer.id in found.official else common(found.settings)
+    return Asked(scheme, benchmark.evidence, Examiner(answerer, settings, said), found)
+
+
+def common(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What any model understands of an official request: servers refuse options that their model does not have."""
+    kept = {name: settings[name] for name in ("temperature", "max_tokens") if name in settings}
+    if "max_completion_tokens" in settings:
+        kept["max_tokens"] = settings["max_completion_tokens"]
+    return kept
 
 
 def opened(part: Path | bytes | PIL.Image.Image) -> PIL.Image.Image:

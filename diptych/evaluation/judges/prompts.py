@@ -41,14 +41,20 @@ def texts(name: str, data: Path | None) -> Mapping[str, str]:
         return read_json(shipped)["texts"]
     source = SOURCES[name]
     file = Path(source.path).name
+    if data is None:
+        raise _not_there(name, file, source)
     try:
-        path = find_file(data or Path("."), file)
+        path = find_file(data, file)
     except BenchmarkError as error:
-        raise BenchmarkError(
-            f"{name}: its judge's prompt may not be shipped; put {file} from github.com/{source.repository} "
-            f"({source.path}) into the folder of the benchmark's data and pass that folder"
-        ) from error
+        raise _not_there(name, file, source) from error
     return read_json(path) if path.suffix == ".json" else strings(path)
+
+
+def _not_there(name: str, file: str, source: Source) -> BenchmarkError:
+    return BenchmarkError(
+        f"{name}: its judge's prompt may not be shipped; put {file} from github.com/{source.repository} "
+        f"({source.path}) into the folder of the benchmark's data and pass that folder"
+    )
 
 
 def strings(path: Path) -> dict[str, str]:
