@@ -4,8 +4,10 @@ import types
 
 import pytest
 
+from diptych.catalogue import load
+from diptych.catalogue.running import runs
 from diptych.models.janus import Janus
-from tests.parity import report, table
+from tests.parity import report, survey, table
 from tests.parity.sets import GoldenSet
 
 
@@ -13,6 +15,25 @@ from tests.parity.sets import GoldenSet
 def test_readmes_hold_the_table(name: str) -> None:
     text = (table.ROOT / name).read_text(encoding="utf-8")
     assert table.written(text, table.READMES[name]) == text, "write it anew: python -m tests.parity.table"
+
+
+@pytest.mark.parametrize("name", survey.PAGES)
+def test_the_pages_of_all_models_are_the_catalogue_joined_with_the_code(name: str) -> None:
+    text = (table.ROOT / name).read_text(encoding="utf-8")
+    assert survey.page(survey.PAGES[name]) == text, "write it anew: python -m tests.parity.table"
+
+
+def test_pages_and_counts_name_every_model_that_runs_here() -> None:
+    models = load().models
+    here = [model for model in models if runs(model)]
+    for lang in ("en", "zh"):
+        lines = survey.page(lang).splitlines()
+        counted = survey.counts(lang).splitlines()
+        for model in models:
+            (line,) = [line for line in lines if line.startswith((f"| [{model.name}](", f"| {model.name} |"))]
+            assert line.endswith("| - | - |") == (model not in here)
+        assert all(any(model.name in line for line in counted) for model in here)
+        assert f"| {len(models)} | {len(here)} |" in counted[-3]
 
 
 def test_a_new_family_is_found_by_its_entry(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,7 +116,10 @@ def test_the_catalogue_takes_no_drafts(tmp_path):
         ("https://example.org/2601.00001", "is none of these"),
         ("https://huggingface.co/spaces/a/b", "is none of these"),
         ("https://huggingface.co/some-lab/gone", "the hub has no some-lab/gone, or it is private"),
+        ("https://huggingface.co/deepseek-ai/Janus-Pro-1B", "already: diptych survey show models/janus-pro"),
+        ("https://huggingface.co/datasets/kdexd/red_caps", "already: diptych survey show datasets/redcaps"),
         ("", "is none of these"),
+        ("https://[", "is none of these"),
     ],
 )
 def test_what_cannot_be_drafted(catalogue, source, said):

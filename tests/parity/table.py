@@ -1,8 +1,9 @@
 """The READMEs' table of models, from what the families say of themselves and from docs/parity.json.
 
-`python -m tests.parity.table` writes it anew; `python -m tests.parity.report` measures before. A family is found by its
-entry in the registry once it was measured: the first line of its file names it, its papers and how it works, as
-"Name (arXiv 1234.56789): how it works."; what it can do is said by its dialogue, what it loads by `Family.checkpoints`.
+`python -m tests.parity.table` writes it anew, and what `tests.parity.survey` makes of the catalogue with it;
+`python -m tests.parity.report` measures before. A family is found by its entry in the registry once it was measured:
+the first line of its file names it, its papers and how it works, as "Name (arXiv 1234.56789): how it works."; what it
+can do is said by its dialogue, what it loads by `Family.checkpoints`.
 """
 
 import json
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 from diptych.models.registry import FAMILIES, builtin, family
 from diptych.weights.files import Checkpoint
+from tests.parity import survey
 
 ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "docs" / "parity.json"
@@ -153,17 +155,24 @@ def figures() -> dict[str, Any]:
 
 
 def written(text: str, lang: str) -> str:
-    """A README with its table as it should be."""
-    before, began, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    assert began and ended, f"a README needs the lines {BEGIN!r} and {END!r}"
-    return before + BEGIN + table(lang, figures()) + END + after
+    """A README with its tables as they should be."""
+    text = _between(BEGIN, table(lang, figures()), END, text)
+    return _between(survey.BEGIN, survey.counts(lang), survey.END, text)
+
+
+def _between(begin: str, table: str, end: str, text: str) -> str:
+    before, began, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    assert began and ended, f"a README needs the lines {begin!r} and {end!r}"
+    return before + begin + table + end + after
 
 
 def main() -> None:
     for name, lang in READMES.items():
         path = ROOT / name
         path.write_text(written(path.read_text(encoding="utf-8"), lang), encoding="utf-8")
+    for name, lang in survey.PAGES.items():
+        (ROOT / name).write_text(survey.page(lang), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def draft(source: str, fetch: Fetch, catalogue: Catalogue, table: str = "", name
     kind = table or ("datasets" if repository and repository[0] == "datasets" else "models")
     made = Draft(kind, blank(kind))
     if repository:
-        paper = _from_hub(made, *repository, fetch) or paper
+        _refuse_known(repository[1], kind, catalogue)
+        paper = _from_hub(made, *repository, fetch)
     if paper:
         _refuse_known(paper, kind, catalogue)
         code = _from_arxiv(made, paper, fetch) or code
@@ -63,7 +64,10 @@ def draft(source: str, fetch: Fetch, catalogue: Catalogue, table: str = "", name
 def _where(source: str) -> tuple[str | None, tuple[str, str] | None, str | None]:
     """What a source names: a paper, a repository on the hub (kind, id), or one on GitHub."""
     text = source.strip()
-    place = urlsplit(text if "//" in text else f"https://{text}")
+    try:
+        place = urlsplit(text if "//" in text else f"https://{text}")
+    except ValueError:  # half an IPv6 address
+        place = urlsplit("")
     host = place.netloc.casefold().removeprefix("www.").removeprefix("export.")
     if known := arxiv.ID.fullmatch(text.removeprefix("arXiv:").removeprefix("arxiv:")):
         return known[1], None, None
@@ -76,10 +80,11 @@ def _where(source: str) -> tuple[str | None, tuple[str, str] | None, str | None]
     raise InputError(f"{source!r} is none of these: {FORMS}")
 
 
-def _refuse_known(paper: str, table: str, catalogue: Catalogue) -> None:
-    known = next((record for record in catalogue.table(table) if record.arxiv == paper), None)
-    if known:
-        raise InputError(f"{paper} is in the catalogue already: diptych survey show {table}/{known.id}")
+def _refuse_known(what: str, table: str, catalogue: Catalogue) -> None:
+    """Raises InputError for a paper, weights or a data set that a record of the table has."""
+    for record in catalogue.table(table):
+        if what in (record.arxiv, getattr(record, "hub_id", None), *getattr(record, "weights", ())):
+            raise InputError(f"{what} is in the catalogue already: diptych survey show {table}/{record.id}")
 
 
 def _from_arxiv(made: Draft, paper: str, fetch: Fetch) -> str | None:
