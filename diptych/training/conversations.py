@@ -16,17 +16,20 @@ from diptych.data.worlds.emoji.world import DRAWING_ODDS
 from diptych.errors import TrainingError
 from diptych.models.family import Dialogue, Options
 from diptych.models.network import Ids, Piece
+from diptych.training.apart import Apart
 from diptych.training.batches import Learn, Row
 from diptych.types import Image, Request, Turn
 
 SHARES = {"drawing": 0.5, "naming": 0.0, "question": 0.27, "caption": 0.06, "edit": 0.13, "story": 0.04}
+ABILITIES = {"drawing": "generate", "naming": "chat", "question": "chat", "caption": "chat"}  # what each kind needs
+ABILITIES |= {"edit": "edit", "story": "interleave"}
 
 
 class Canvases:
-    """Pictures whose canvases a frozen tokenizer is to fill, all of a batch at once."""
+    """Pictures whose canvases are to be filled, all of a batch at once."""
 
-    def __init__(self, encode: Callable[[Tensor], Tensor], size: int, grid: tuple[int, ...]):
-        self.encode, self.size, self.grid = encode, size, grid
+    def __init__(self, fill: Callable[[Sequence[Scene]], Sequence[Tensor]], grid: tuple[int, ...]):
+        self._fill, self.grid = fill, grid
         self.scenes: list[Scene] = []
 
     def place(self, scene: Scene) -> Scene:
@@ -39,20 +42,36 @@ class Canvases:
         """Rows with their scenes replaced by spans to be learned."""
         if not self.scenes:
             return list(rows)
-        pixels = torch.from_numpy(np.stack([render(scene, self.size) for scene in self.scenes]))
-        slots = iter(self.encode(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1))
+        slots = iter(self._fill(self.scenes))
         return [[Learn("image", next(slots), self.grid) if isinstance(p, Scene) else p for p in row] for row in rows]
+
+
+def whole(encode: Callable[[Tensor], Tensor], size: int) -> Callable[[Sequence[Scene]], Sequence[Tensor]]:
+    """Canvases of whole pictures, as a frozen tokenizer encodes them."""
+
+    def fill(scenes: Sequence[Scene]) -> Sequence[Tensor]:
+        pixels = torch.from_numpy(np.stack([render(scene, size) for scene in scenes]))
+        return list(encode(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1))
+
+    return fill
+
+
+def possible(dialogue: Dialogue) -> dict[str, float]:
+    """The usual shares of those conversations that a family can have."""
+    return {kind: share for kind, share in SHARES.items() if ABILITIES[kind] in dialogue.can}
 
 
 class Conversations:
     """Batch `step` holds samples step * batch ... in the proportions of `shares`; a pure function of seed and step.
 
-    odds, plain: what is drawn, as in `EmojiWorld.drawing`. english: the share that is in English, not Chinese.
+    odds: what is drawn, as in `EmojiWorld.drawing`. plain: the share of drawings that are plain, or its first and last
+    value, if it is to fall while classes widen. english: the share that is in English, not Chinese.
     tidy: pictures to be drawn are straightened (edited ones too), and in the world's first style on its first
     background unless the text says otherwise. questions: at most so many about one picture. dropout: the share of
     pictures drawn without their text, for guidance.
     widen: (classes to begin with, step at which there are all); their number grows geometrically. With few things to
     tell apart, a model finds out early that names and looks belong together (arXiv 2503.21676).
+    apart: canvases are put together from their objects, each encoded by itself (`diptych.training.apart`); needs tidy.
     width: pack samples into rows of so many tokens; 0: one a row.
     """
 
@@ -65,10 +84,11 @@ class Conversations:
         batch: int,
         shares: dict[str, float] | None = None,
         odds: dict[str, float] | None = None,
-        plain: bool = False,
+        plain: float | Sequence[float] = 0.0,
         english: float = 0.5,
         tidy: bool = True,
         dropout: float = 0.1,
+        apart: bool = False,
         width: int = 0,
         core: bool = False,
         questions: int = 3,
@@ -77,21 +97,32 @@ class Conversations:
         self.dialogue, self.seed, self.size_of_batch, self.tidy, self.dropout = dialogue, seed, batch, tidy, dropout
         self.world, self.width, self.questions = EmojiWorld(seed, core=core), width or None, questions
         self.core, self.widen = core, tuple(widen)
-        self.odds, self.plain, self.english = DRAWING_ODDS if odds is None else odds, plain, english
-        self.network, self.shares = network, SHARES if shares is None else shares
+        self.odds, self.english = DRAWING_ODDS if odds is None else odds, english
+        self.plain = tuple(plain) if isinstance(plain, Sequence) else (plain, plain)
+        self.network, self.shares = network, possible(dialogue) if shares is None else shares
         unknown = set(self.shares) - set(SHARES)
         if unknown:
             raise TrainingError(
                 f"unknown kinds of conversation: {', '.join(sorted(unknown))}; known: {', '.join(SHARES)}"
             )
+        known = possible(dialogue)
+        if beyond := [kind for kind, share in self.shares.items() if share and kind not in known]:
+            raise TrainingError(
+                f"this model cannot {ABILITIES[beyond[0]]}, so it learns no conversations of the kind {beyond[0]!r}; "
+                f"leave that out of [data.shares], which may hold {', '.join(known)}"
+            )
         self.grid = dialogue.grid(Options())
+        if apart and not tidy:
+            raise TrainingError("objects can be encoded apart only where pictures are straightened; set tidy = true")
+        size = dialogue.image_size[0]
+        self.fill = Apart(network.encode, size, self.grid[0]) if apart else whole(network.encode, size)
 
     def batch(self, step: int) -> list[tuple[str, Row]]:
         rng = Random(f"{self.seed} {step}")
         if self.widen:
             self.world = EmojiWorld(self.seed, core=self.core, classes=self.classes(step))
         kinds = rng.choices(list(self.shares), list(self.shares.values()), k=self.size_of_batch)
-        canvases = Canvases(self.network.encode, self.dialogue.image_size[0], self.grid)
+        canvases = Canvases(self.fill, self.grid)
         rows, names = [], []
         for i, kind in enumerate(kinds):
             index = step * self.size_of_batch + i
@@ -102,12 +133,18 @@ class Conversations:
 
     def classes(self, step: int) -> int:
         """How many classes of objects there are so far."""
-        first, until = self.widen
         every = len(EmojiWorld(core=self.core).sampler.names)
-        return round(first * (every / first) ** min(1.0, step / until))
+        return round(self.widen[0] * (every / self.widen[0]) ** self.widened(step))
+
+    def widened(self, step: int) -> float:
+        """How far classes have widened, in [0, 1]."""
+        return min(1.0, step / self.widen[1]) if self.widen else 1.0
 
     def _drawing(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
-        draw = self.world.drawing(index, lang, self.tidy, self.odds, self.plain)
+        first, last = self.plain
+        share = first + (last - first) * self.widened(index // self.size_of_batch)
+        plain = Random(f"{self.seed} plain {index}").random() < share
+        draw = self.world.drawing(index, lang, self.tidy, self.odds, plain)
         return [*self._prompt(blind, draw.prompt), canvases.place(draw.scene)]
 
     def _edit(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:

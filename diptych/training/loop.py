@@ -17,7 +17,7 @@ from diptych.training.ahead import ahead
 from diptych.training.bar import Progress, shown
 from diptych.training.interrupt import occupied, signals
 from diptych.training.log import Log, Window
-from diptych.training.optim import Ema, adamw, resolved, trainable
+from diptych.training.optim import Ema, optimizer, resolved, trainable
 from diptych.training.settings import FREE, Settings
 from diptych.training.step import Outcome, Stepper, chained
 from diptych.training.task import Batch, Reports, Task
@@ -94,7 +94,7 @@ class _Training:
         self.device = next(iter(trainable(task.module).values())).device
         self.precision = resolved(settings.precision, self.device)
         self.ema = Ema(task.module, settings.ema) if settings.ema else None
-        self.optimizer = adamw(task.module, settings)
+        self.optimizer = optimizer(task.module, settings)
         self.stepper = Stepper(task, settings, self.optimizer, self.precision)
         self.step, self.before, self.skipped, self.samples = 0, 0.0, 0, ""
         self.window, self.losses = Window(), {}
@@ -132,6 +132,8 @@ class _Training:
 
     def _take_up(self, found: checkpoints.Checkpoint, resume: bool | str) -> None:
         stored = found.state()
+        if self.settings.precision == "auto":  # as it was begun, not as it would be measured today
+            self.precision = self.stepper.precision = stored["run"]["precision"]
         if resume != "changed":
             _unchanged(stored["run"], self._facts(), self.folder)
         state.restore(found, self.task.module, self.optimizer, self.ema)

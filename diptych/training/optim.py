@@ -1,9 +1,12 @@
-"""AdamW, its learning rate, the moving average of the weights, the precision of the forward pass."""
+"""AdamW and Muon, their learning rate, the moving average of the weights, the precision of the forward pass."""
 
 from __future__ import annotations
 
 import copy
 import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 
 import torch
@@ -12,6 +15,9 @@ from torch import Tensor, nn
 from diptych.training.settings import Settings
 
 UNDECAYED = ("norm", "bias", "embed")
+OBLONG = 8  # a matrix so many times longer than wide is a table or a head: its rows are things of their own
+PROBE = (2048, 256, 512)  # a product of the size small models spend their time on
+PROBES = 7
 
 
 def decays(name: str, parameter: Tensor) -> bool:
@@ -29,19 +35,59 @@ def _embeddings(module: nn.Module) -> set[int]:
     return {id(part.weight) for part in module.modules() if isinstance(part, kinds)}
 
 
-def adamw(module: nn.Module, settings: Settings) -> torch.optim.AdamW:
+class Together:
+    """Several optimizers, each of its own parameters, as one."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+        self.param_groups = [group for part in parts for group in part.param_groups]
+        self.state: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)
+        for part in parts:
+            part.state = self.state
+
+    def step(self) -> None:
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
+
+Optimizer = torch.optim.Optimizer | Together
+
+
+def optimizer(module: nn.Module, settings: Settings) -> Optimizer:
+    """What the settings ask for. Muon takes the matrices inside the network, AdamW everything else."""
+    if settings.optimizer == "adamw":
+        return adamw(module, settings)
+    inner = {name: p for name, p in _decayed(module).items() if p.ndim == 2 and max(p.shape) < OBLONG * min(p.shape)}
+    if not inner:
+        return adamw(module, settings)
+    muon = torch.optim.Muon(list(inner.values()), settings.lr, settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return Together(muon, adamw(module, settings, without=set(inner)))
+
+
+def adamw(module: nn.Module, settings: Settings, without: Collection[str] = ()) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019) in two groups, with and without decay; fused where torch has it."""
-    tables = _embeddings(module)
+    decayed = _decayed(module)
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
     for name, parameter in trainable(module).items():
-        groups[decays(name, parameter) and id(parameter) not in tables].append(parameter)
+        if name not in without:
+            groups[name in decayed].append(parameter)
     options = [
-        {"params": parameters, "weight_decay": settings.weight_decay if decayed else 0.0}
-        for decayed, parameters in groups.items()
+        {"params": parameters, "weight_decay": settings.weight_decay if decays else 0.0}
+        for decays, parameters in groups.items()
         if parameters
     ]
     kinds = {parameter.device.type for parameter in trainable(module).values()}
     return torch.optim.AdamW(options, lr=settings.lr, betas=settings.betas, fused=kinds <= {"cpu", "cuda"})
+
+
+def _decayed(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The trainable parameters to which weight decay applies."""
+    tables = _embeddings(module)
+    return {name: p for name, p in trainable(module).items() if decays(name, p) and id(p) not in tables}
 
 
 def lr_at(step: int, settings: Settings, seconds: float = 0.0) -> float:
@@ -87,14 +133,27 @@ class Ema:
 def resolved(precision: str, device: torch.device) -> str:
     """`float32` or `bfloat16`; "auto" is bfloat16 where the device multiplies it faster.
 
-    On CPUs that takes AMX: with AVX-512's bfloat16 alone, products were measured at half the speed of float32.
+    On CPUs that is measured, in some milliseconds: of two with AVX-512's bfloat16, one took half and one twice the
+    time of float32.
     """
     if precision != "auto":
         return precision
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    amx = device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return "bfloat16" if amx else "float32"
+    return "bfloat16" if device.type == "cpu" and _seconds(torch.bfloat16) < _seconds(torch.float32) else "float32"
+
+
+def _seconds(dtype: torch.dtype) -> float:
+    """The shortest time of a small product on the CPU."""
+    rows, inner, columns = PROBE
+    a, b = torch.ones(rows, inner, dtype=dtype), torch.ones(inner, columns, dtype=dtype)
+    return min(_timed(lambda: a @ b) for _ in range(PROBES))
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

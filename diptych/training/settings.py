@@ -10,6 +10,7 @@ from typing import Any
 
 from diptych.errors import TrainingError
 
+OPTIMIZERS = ("adamw", "muon")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 # A training may be resumed with other values of these: none of them changes a single bit of the result.
@@ -22,6 +23,9 @@ class Settings:
     """Everything `train` needs to know besides the task.
 
     steps         optimizer steps in all
+    optimizer     adamw | muon (Jordan et al. 2024), which keeps every direction of a matrix learning alike: what is
+                  rare is then learned sooner (arXiv 2509.26030). Tables, heads, norms and biases stay with AdamW; the
+                  learning rate is AdamW's (arXiv 2502.16982)
     lr            peak learning rate
     warmup        steps of linear rise to the peak
     min_lr_ratio  the cosine ends at lr * min_lr_ratio
@@ -46,6 +50,7 @@ class Settings:
     """
 
     steps: int
+    optimizer: str = "adamw"
     lr: float = 1e-3
     warmup: int = 100
     min_lr_ratio: float = 0.05
@@ -78,6 +83,8 @@ class Settings:
         _inside("ema", self.ema, 0.0, math.nextafter(1.0, 0.0))
         for beta in self.betas:
             _inside("betas", beta, 0.0, math.nextafter(1.0, 0.0))
+        if self.optimizer not in OPTIMIZERS:
+            raise TrainingError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, not {self.optimizer!r}")
         if self.precision not in PRECISIONS:
             raise TrainingError(f"precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}")
         if not isinstance(self.compile, bool):

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from diptych.errors import TrainingError
 from diptych.training.checkpoints import Checkpoint
-from diptych.training.optim import Ema, trainable
+from diptych.training.optim import Ema, Optimizer, trainable
 
 WEIGHTS, AVERAGE, OPTIMIZER = "weights.safetensors", "ema.safetensors", "optimizer.safetensors"
 
 
-def tensors(module: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> dict[str, dict[str, Tensor]]:
+def tensors(module: nn.Module, optimizer: Optimizer, ema: Ema | None) -> dict[str, dict[str, Tensor]]:
     """All tensors of a training by file and name, not copied. Raises TrainingError if a weight is not finite."""
     weights = _persistent(module)
     for name, parameter in trainable(module).items():
@@ -24,7 +24,7 @@ def tensors(module: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None
     return files
 
 
-def restore(checkpoint: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimizer, ema: Ema | None) -> None:
+def restore(checkpoint: Checkpoint, module: nn.Module, optimizer: Optimizer, ema: Ema | None) -> None:
     """Puts a checkpoint's tensors into a training just set up."""
     with torch.no_grad():
         checkpoint.copy_into(WEIGHTS, _persistent(module))
@@ -51,7 +51,7 @@ def _averaged(module: nn.Module, ema: Ema) -> dict[str, Tensor]:
     return {name: value for name, value in _persistent(ema.module).items() if name not in shared}
 
 
-def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _moments(module: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     """`exp_avg/<parameter>` and so on; parameters that never had a gradient have none."""
     return {
         f"{moment}/{name}": value
@@ -60,7 +60,7 @@ def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, T
     }
 
 
-def _make_room(names: list[str], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _make_room(names: list[str], module: nn.Module, optimizer: Optimizer) -> None:
     """Empty moments of the right shapes, which the optimizer itself only makes at its first step."""
     parameters = trainable(module)
     for full in names:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diptych.errors import TrainingError
-from diptych.training.optim import autocast, clip, lr_at, trainable
+from diptych.training.optim import Optimizer, autocast, clip, lr_at, trainable
 from diptych.training.settings import Settings
 from diptych.training.task import Task
 
@@ -46,7 +46,7 @@ class Micro:
 class Stepper:
     """Forward, backward, guard, clip, update."""
 
-    def __init__(self, task: Task, settings: Settings, optimizer: torch.optim.Optimizer, precision: str) -> None:
+    def __init__(self, task: Task, settings: Settings, optimizer: Optimizer, precision: str) -> None:
         self.task, self.settings, self.optimizer, self.precision = task, settings, optimizer, precision
         self.parameters = list(trainable(task.module).values())
         self.device = self.parameters[0].device

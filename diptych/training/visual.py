@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from diptych.data.worlds.emoji.mosaics import picture
 from diptych.data.worlds.emoji.render import render
-from diptych.data.worlds.emoji.rules import BACKGROUNDS, STYLES
-from diptych.data.worlds.emoji.sampling import Sampler
+from diptych.data.worlds.emoji.rules import BACKGROUNDS, STYLES, Color
+from diptych.data.worlds.emoji.sampling import Look, Sampler
 from diptych.data.worlds.emoji.scene import Scene
 from diptych.encoders.preprocess import to_uint8
 from diptych.encoders.vit import ViT, ViTConfig
@@ -32,22 +32,26 @@ from diptych.models.janus import vq16
 from diptych.models.layouts import LLAMAGEN_VQ
 from diptych.storage import replacing
 from diptych.tokenizers.codes import VQ, VisualTokenizer
+from diptych.training.apart import NOTHING, apart
 from diptych.training.calm import calmed
 from diptych.training.loop import Result
 from diptych.training.settings import nearest
 from diptych.weights.layout import Layout
 
+APART = {"multi": 5, "count": 2, "two": 1, "binding": 1, "position": 1, "color": 1, "single": 1}
 PREFIX = "gen_vision_model."  # of the tokenizer's tensors in a Janus checkpoint
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is shown. Shares are in [0, 1]; that of mosaics falls linearly from the first to the second number."""
+    """What is shown. Shares are in [0, 1]; that of mosaics falls linearly from the first to the second number. `apart`:
+    the share of batches in straightened scenes whose objects are encoded each by itself."""
 
     batch: int = 16
     size: int = 64
     mosaics: tuple[float, float] = (0.7, 0.3)
     tidy: float = 0.6
+    apart: float = 0.0
     seed: int = 0
 
 
@@ -79,6 +83,7 @@ class Pictures:
     step: int
     ids: list[str]
     pixels: Tensor  # UInt8[B, 3, H, W]
+    scenes: list[Scene] | None = None  # if their objects are to be encoded apart
 
 
 class Learner(nn.Module):
@@ -112,16 +117,27 @@ class VisualTask:
         self.sampler = Sampler("train")
 
     def batch(self, step: int) -> Pictures:
+        if Random(f"{self.data.seed} apart {step}").random() < self.data.apart:
+            return self.scenes(step)
         share = step / max(1, self.steps)
         mosaics = self.data.mosaics[0] * (1 - share) + self.data.mosaics[1] * share
         ids = [f"{self.data.seed}/{step}/{i}" for i in range(self.data.batch)]
         shown = [picture(Random(one), self.sampler, self.data.size, mosaics, self.data.tidy) for one in ids]
         return Pictures(step, ids, torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).contiguous())
 
+    def scenes(self, step: int) -> Pictures:
+        """Straightened scenes in any style on any background, half of their objects painted."""
+        ids, shown = [f"{self.data.seed}/{step}/{i} apart" for i in range(self.data.batch)], []
+        for one in ids:
+            rng = Random(one)
+            look = Look(rng.choice(STYLES), rng.choice(tuple(BACKGROUNDS)), True)
+            shown.append(self.sampler.draw(rng, rng.choices(list(APART), list(APART.values()))[0], look, 0.5)[1])
+        return Pictures(step, ids, rendered(shown, self.data.size), shown)
+
     def losses(self, batch: Pictures) -> dict[str, Tensor]:
         tokenizer, weights = self.module.tokenizer, self.weights
         pixels = signed(batch.pixels).to(tokenizer.quantiser.codebook.device)
-        latent = tokenizer.latent(pixels)
+        latent = self.latent(batch, pixels)
         if quantised := batch.step >= weights.continuous:
             self.revive(latent.detach(), batch.step)
         found = tokenizer.quantiser.quantise(latent)
@@ -136,6 +152,12 @@ class VisualTask:
             loss = loss + weights.quantiser * torch.stack([*found.losses.values()]).sum()
             losses |= found.losses
         return {"loss": loss, **losses, "dead": (self.module.idle > weights.patience).float().mean()}
+
+    def latent(self, batch: Pictures, pixels: Tensor) -> Tensor:
+        if batch.scenes is None:
+            return self.module.tokenizer.latent(pixels)
+        cut = signed(rendered(batch.scenes, self.data.size, NOTHING)).to(pixels.device)
+        return apart(self.module.tokenizer, cut, batch.scenes)
 
     @torch.no_grad()
     def revive(self, latent: Tensor, step: int) -> None:
@@ -250,6 +272,12 @@ def spread(z: Tensor, codes: Tensor, count: int, seed: int) -> Tensor:
         return places[:0]
     rng = torch.Generator().manual_seed(seed)
     return places[torch.multinomial(odds.cpu(), count, generator=rng).to(places.device)]
+
+
+def rendered(scenes: list[Scene], size: int, ground: Color | None = None) -> Tensor:
+    """UInt8[B, 3, size, size]."""
+    shown = np.stack([render(scene, size, ground) for scene in scenes])
+    return torch.from_numpy(shown).permute(0, 3, 1, 2).contiguous()
 
 
 def signed(pixels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 
 from diptych.training.log import read
 from diptych.training.loop import Settings, train
-from diptych.training.optim import Ema, adamw, lr_at, resolved
+from diptych.training.optim import Ema, Together, adamw, lr_at, optimizer, resolved
 from tests.training.tiny import SETTINGS, TinyBatch, TinyModule, TinyTask
 
 
@@ -139,3 +139,22 @@ def test_precision_asked_for_is_used(tmp_path: Path) -> None:
     train(Watched(), dataclasses.replace(SETTINGS, precision="float32"), tmp_path / "high")
     assert seen == {torch.bfloat16, torch.float32}
     assert resolved("auto", torch.device("cpu")) in ("float32", "bfloat16")
+
+
+def test_muon_takes_the_matrices_inside_and_adamw_the_rest() -> None:
+    module = nn.Sequential(nn.Embedding(40, 4), nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 100))
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    both = optimizer(module, Settings(steps=1, optimizer="muon", lr=0.01))
+    assert isinstance(both, Together)
+    muon, rest = (sorted(names[id(p)] for g in part.param_groups for p in g["params"]) for part in both.parts)
+    assert muon == ["1.weight"]
+    assert rest == ["0.weight", "1.bias", "2.bias", "2.weight", "3.bias", "3.weight"]
+    module[1].weight.grad = torch.randn(8, 4) * 1e-6  # however small, every direction moves alike
+    before = module[1].weight.detach().clone()
+    both.step()
+    moved = torch.linalg.svdvals(before - module[1].weight.detach())
+    assert moved.max() / moved.min() < 2 and moved.min() > 1e-3
+
+
+def test_a_module_without_matrices_inside_is_adamws() -> None:
+    assert isinstance(optimizer(nn.LayerNorm(3), Settings(steps=1, optimizer="muon")), torch.optim.AdamW)

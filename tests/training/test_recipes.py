@@ -136,6 +136,7 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
 def test_every_setting_is_checked() -> None:
     wrong = {
         "steps": 1.5,
+        "optimizer": "sgd",
         "lr": "high",
         "warmup": -1,
         "min_lr_ratio": 1.5,

@@ -18,7 +18,8 @@ from diptych.training.batches import Learn
 from diptych.training.card import facts, page
 from diptych.training.conversations import SHARES, Canvases
 from diptych.training.encoder import EncoderTask, standardise
-from diptych.training.unified import UnifiedTask, initialised
+from diptych.training.parts import initialised
+from diptych.training.unified import UnifiedTask
 from diptych.types import Image, Request, Turn
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +126,7 @@ def test_mistakes_are_named(folder: Path) -> None:
 def test_several_answers_stand_as_in_a_real_conversation(folder: Path) -> None:
     task = UnifiedTask(recipe(folder, shares={"question": 1.0}))
     for index in range(20):
-        row = task.conversations._question(index, "en", False, Canvases(task.module.network.encode, 64, (8, 8)))
+        row = task.conversations._question(index, "en", False, Canvases(task.conversations.fill, (8, 8)))
         asked = task.conversations.world.questions(index, "en")
         turns = [Turn.user(Image(Pillow.new("RGB", (64, 64))), asked[0].question)]
         for before, after in pairwise(asked):

@@ -23,12 +23,15 @@ CACHE_BYTES = 128 << 20
 Sprite = np.ndarray  # uint16 [height, width, 4], premultiplied RGB and alpha, 0..65025
 
 
-def render(scene: Scene, size: int = 64) -> np.ndarray:
-    """Draw a scene: uint8 [size, size, 3], RGB. Raises `InputError` if size is below 8."""
+def render(scene: Scene, size: int = 64, ground: Color | None = None) -> np.ndarray:
+    """Draw a scene: uint8 [size, size, 3], RGB; on another `ground` than its background's colour if one is given.
+
+    Raises `InputError` if size is below 8.
+    """
     if size < 8:
         raise InputError(f"a scene cannot be drawn {size} pixels wide; ask for 8 or more (64 is usual)")
     canvas = np.empty((size, size, 3), np.int32)
-    canvas[:] = BACKGROUNDS[scene.bg]
+    canvas[:] = BACKGROUNDS[scene.bg] if ground is None else ground
     for thing in scene.objects:
         left, top, right, bottom = pixel_box(thing, scene.style, size)
         sprite = SPRITES.get(scene.style, thing.id, thing.color, pixel_length(thing.s, size))

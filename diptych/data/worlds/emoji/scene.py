@@ -13,8 +13,8 @@ from diptych.errors import InputError
 
 THIRDS = (102.4, 153.6)
 SMALL = 70  # sizes up to which an object counts as small when straightened
-GRID = {"left": 48, "center": 112, "right": 208}
-SMALL_GRID = (48, 84, 128, 176, 208)
+GRID = (48, 112, 208)  # centres of three eighths each, on the grid of eighths
+SMALL_GRID = (32, 128, 224)  # of two eighths
 
 
 def check_name(what: str, name: str, known: Collection[str]) -> None:
@@ -79,19 +79,14 @@ def relation_of(first: tuple[float, float], second: tuple[float, float]) -> str:
 
 
 def straightened(scene: Scene) -> Scene:
-    """The same objects at the same places in fewer ways: three eighths of the canvas large and on a grid of eighths, so
-    that an object looks the same wherever it stands to a tokenizer whose codes are an eighth wide. Small ones (five and
-    six of a kind) stay on their layout, a quarter large.
+    """The same objects at the same places in fewer ways: three eighths of the canvas large, small ones (five and six
+    of a kind) two eighths, all on a grid of eighths, so that an object covers the same codes wherever it stands for a
+    tokenizer whose codes are an eighth wide.
     """
     return replace(scene, objects=tuple(map(_straight, scene.objects)))
 
 
 def _straight(thing: Thing) -> Thing:
-    if thing.s <= SMALL:
-        x, y = (min(SMALL_GRID, key=lambda point: abs(point - value)) for value in (thing.x, thing.y))
-        return replace(thing, x=x, y=y, s=64)
-    return replace(thing, x=_eighth(thing.x), y=_eighth(thing.y), s=96)
-
-
-def _eighth(value: int) -> int:
-    return GRID["left" if value < THIRDS[0] else "right" if value > THIRDS[1] else "center"]
+    grid, s = (SMALL_GRID, 64) if thing.s <= SMALL else (GRID, 96)
+    x, y = (grid[(value > THIRDS[0]) + (value > THIRDS[1])] for value in (thing.x, thing.y))
+    return replace(thing, x=x, y=y, s=s)
