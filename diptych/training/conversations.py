@@ -183,7 +183,8 @@ class Conversations:
         story, dialogue = self.world.story(index, lang, tidy=self.tidy), self.dialogue
         row: list[Any] = list(dialogue.render(Request((Turn.user(story.prompt),))))
         for text, scene in story.frames:
-            row += [self._words(text, dialogue.opening), canvases.place(scene), Ids(list(dialogue.closing))]
+            shown = straightened(scene) if self.tidy else scene
+            row += [self._words(text, dialogue.opening), canvases.place(shown), Ids(list(dialogue.closing))]
         return [*row, Learn("text", torch.tensor([dialogue.ending]))]
 
     def _prompt(self, blind: bool, *parts: Any) -> list[Piece]:

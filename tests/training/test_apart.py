@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diptych.data.worlds.emoji import EmojiWorld, Scene
-from diptych.data.worlds.emoji.scene import Thing
+from diptych.data.worlds.emoji.scene import Thing, straightened
 from diptych.errors import TrainingError
 from diptych.models.vq_models import vq16
 from diptych.training.apart import NOTHING, Apart, apart, block
@@ -47,7 +47,10 @@ def test_codes_and_latents_agree(tokenizer) -> None:
 
 
 def test_every_straightened_scene_stands_on_the_grid() -> None:
-    for scene in scenes(300):
+    world = EmojiWorld(4)
+    edited = [world.edit(i, "en").target for i in range(100)]
+    told = [scene for i in range(50) for _, scene in world.story(i, "en", tidy=True).frames]
+    for scene in [*scenes(300), *map(straightened, edited + told)]:
         taken = set()
         for thing in scene.objects:
             y, x, width = block(thing, 8)
