@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from diptych.training.muon import Muon
 from diptych.training.settings import Settings
 
 UNDECAYED = ("norm", "bias", "embed")
@@ -64,7 +65,7 @@ def optimizer(module: nn.Module, settings: Settings) -> Optimizer:
     inner = {name: p for name, p in _decayed(module).items() if p.ndim == 2 and max(p.shape) < OBLONG * min(p.shape)}
     if not inner:
         return adamw(module, settings)
-    muon = torch.optim.Muon(list(inner.values()), settings.lr, settings.weight_decay, adjust_lr_fn="match_rms_adamw")
+    muon = Muon(inner.values(), settings.lr, settings.weight_decay)
     return Together(muon, adamw(module, settings, without=set(inner)))
 
 
