@@ -83,14 +83,16 @@ def joined(own: Checkpoint, companions: Sequence[Companion], found: dict[str, Fo
     """A model's checkpoint together with those of its companions, their names behind `<companion>/`."""
     for companion in companions:
         if companion.weights:
-            part = _weights(companion, found[companion.name].folder)
+            part = weights(companion, found[companion.name].folder)
             own.files = [*own.files, *part.files]
             own.entries |= {f"{companion.name}/{name}": entry for name, entry in part.entries.items()}
     return own
 
 
-def _weights(companion: Companion, folder: Path) -> Checkpoint:
-    """From the hub only safetensors are fetched, and some repositories (OpenAI's CLIP) hold pickles alone."""
+def weights(companion: Companion, folder: Path) -> Checkpoint:
+    """A companion's tensors, under its own names. Raises WeightsError.
+
+    From the hub only safetensors are fetched, and some repositories (OpenAI's CLIP) hold pickles alone."""
     try:
         return Checkpoint(folder)
     except WeightsError as error:

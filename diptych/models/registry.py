@@ -25,6 +25,7 @@ FAMILIES = {
 }
 BUILTIN = Path(__file__).parents[1] / "builtin"
 PIPELINE = "model_index.json"  # of a diffusers pipeline, whose parts are folders
+TEXTS = ("*.json", "*.txt", "*.model")  # of a model folder, beside its weights: configs, tokenizers
 PARTS = ("config.json", "scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
 
 
@@ -109,7 +110,7 @@ def from_hub(name: str, weights: bool = True) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    wanted = ["*.json", "*.txt", "*.model", *(["*.safetensors"] if weights else [])]
+    wanted = [*TEXTS, *(["*.safetensors"] if weights else [])]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except LocalEntryNotFoundError as error:

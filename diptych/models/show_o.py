@@ -25,7 +25,7 @@ from diptych.encoders.clip_vision import clip_preprocess, clip_vision
 from diptych.encoders.preprocess import Crop, Preprocess, to_uint8
 from diptych.encoders.project import mlp
 from diptych.encoders.vit import ViT
-from diptych.errors import InputError
+from diptych.errors import InputError, WeightsError
 from diptych.models import layouts, vq_models
 from diptych.models.companions import Companion
 from diptych.models.family import Dialogue, Family, Options
@@ -64,6 +64,14 @@ class Drawing(NamedTuple):
 
 
 SMALL, LARGE = Drawing(1.75, 16), Drawing(5.0, 50)  # 256 and 512 pixels
+
+
+def drawing(side: int, config: dict[str, Any]) -> Drawing:
+    """The defaults of pictures of this side, but for what the config states as `diptych.defaults`."""
+    stated = config.get("diptych", {}).get("defaults", {})
+    if unknown := stated.keys() - set(Drawing._fields):
+        raise WeightsError(f"diptych.defaults in config.json holds {', '.join(Drawing._fields)}, not {min(unknown)!r}")
+    return (SMALL if side <= 256 else LARGE)._replace(**stated)
 
 
 class Vocabulary(NamedTuple):
@@ -154,7 +162,7 @@ class ShowODialogue(Dialogue):
         side = math.isqrt(config["num_vq_tokens"]) * network.tokenizer.factor
         self.image_size = (side, side)
         self.reads_codes, self.preprocess = eyes is None, eyes or Preprocess((Crop(side),))
-        self.published = SMALL if side <= 256 else LARGE
+        self.published = drawing(side, config)
         self.prompt_ids = PROMPT
 
     def render(self, request: Request, said: Sequence[Piece] = (), branch: str = "full") -> list[Piece]:

@@ -33,7 +33,7 @@ class Kind(NamedTuple):
 
 def vq16(params: Mapping[str, Any]) -> VisualTokenizer:
     """VQ-16 of LlamaGen from a config in Janus' terms, `gen_vision_config.params`; what it leaves out is published."""
-    p = VQ16 | params
+    p = {**VQ16, **params}
     deepest = len(p["ch_mult"]) - 1
     numbers = p["ch"], tuple(p["ch_mult"]), p["num_res_blocks"], p["z_channels"]
     halves = compvis(*numbers, attention=(deepest,), groups=p["num_groups"])
@@ -52,7 +52,7 @@ def companion(config: Mapping[str, Any]) -> Companion:
     stated = _stated(config)
     if "params" in stated:
         return Companion(INSIDE, INSIDE, weights=False, published=stated["params"])
-    if not isinstance(name := stated.get("vq_model_name"), str) or not name:
+    if not isinstance(name := stated.get("vq_model_name"), str) or not PurePosixPath(name).name.strip("."):
         raise WeightsError(f"vq_model in config.json needs vq_model_name or, for type {stated['type']!r}, params")
     return Companion(PurePosixPath(name).name, name)
 

@@ -119,6 +119,10 @@ class Layout:
         """The rules whose published name begins with `theirs`: a part of a part."""
         return Layout({name: rule for name, rule in self.rules.items() if name.startswith(theirs)})
 
+    def inside(self, theirs: str) -> "Layout":
+        """The rules of what lies under the prefix `theirs`, without it: what `under` was given."""
+        return Layout({name.removeprefix(theirs): rule for name, rule in self.only(theirs).rules.items()})
+
     def __or__(self, other: "Layout") -> "Layout":
         """Both sets of rules. A published name in both is a mistake (ValueError)."""
         if clash := self.rules.keys() & other.rules.keys():
