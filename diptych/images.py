@@ -95,11 +95,11 @@ def save_png(
     return Path(path)
 
 
-def data_uri(image: PIL.Image.Image) -> str:
-    """The picture as a PNG inside a `data:` address, for pages and JSON."""
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def data_uri(image: PIL.Image.Image, *, lossy: bool = False) -> str:
+    """The picture as a PNG (lossy: JPEG) inside a `data:` address, for pages and JSON."""
+    buffer, kind = io.BytesIO(), "jpeg" if lossy else "png"
+    image.save(buffer, format=kind, **({"quality": 85} if lossy else {}))
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _encoded(source: str | os.PathLike[str] | bytes, max_bytes: int) -> tuple[bytes, str]:

@@ -3,7 +3,7 @@
 import typer
 
 import diptych
-from diptych.cli import chat, demo, models, pictures, read, survey, survey_updates, train
+from diptych.cli import chat, demo, evaluate, models, pictures, read, score, survey, survey_updates, train
 
 app = typer.Typer(
     name="diptych",
@@ -36,9 +36,11 @@ for command in (
     models.models,
     models.convert,
     train.train,
-    train.evaluate,
+    evaluate.evaluate,
+    score.score,
+    score.compare,
 ):
-    app.command("eval" if command is train.evaluate else command.__name__)(command)
+    app.command("eval" if command is evaluate.evaluate else command.__name__)(command)
 
 for name, command in survey_updates.COMMANDS.items():
     survey.app.command(name)(command)

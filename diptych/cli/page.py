@@ -13,10 +13,11 @@ SMALL = 128  # pixels: smaller pictures are enlarged on the page, and shown as t
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture and the few words under it."""
+    """A picture and the few words under it. lossy: a photograph, smaller as JPEG."""
 
     picture: PIL.Image.Image
     label: str = ""
+    lossy: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def page(title: str, facts: str, sections: list[Section]) -> str:
 
 
 def _section(section: Section) -> str:
-    cards = "\n".join(_card(card) for card in section.cards)
+    cards = "\n".join(card(one) for one in section.cards)
     took = f"{section.seconds:.1f} s"
     facts = " · ".join(part for part in (section.score, took) if part)
     return (
@@ -107,19 +108,21 @@ def _section(section: Section) -> str:
     )
 
 
-def _card(card: Card) -> str:
-    mark = {True: " good", False: " bad", None: ""}[card.ok]
-    lines = [f'<div class="pictures">{"".join(_figure(shown) for shown in card.pictures)}</div>']
-    lines.append(f'<div class="asked">{html.escape(card.asked)}</div>')
-    if card.answer or card.ok is not None:
-        lines.append(f'<div class="answer{mark}">{html.escape(card.answer)}</div>')
-    if card.truth:
-        lines.append(f"<p>{html.escape(card.truth)}</p>")
-    wide = "" if len(card.pictures) < 2 else ' class="wide"' if len(card.pictures) < FILM else ' class="film"'
+def card(one: Card) -> str:
+    """One card as HTML; every text is escaped."""
+    mark = {True: " good", False: " bad", None: ""}[one.ok]
+    lines = [f'<div class="pictures">{"".join(_figure(shown) for shown in one.pictures)}</div>']
+    lines.append(f'<div class="asked">{html.escape(one.asked)}</div>')
+    if one.answer or one.ok is not None:
+        lines.append(f'<div class="answer{mark}">{html.escape(one.answer)}</div>')
+    if one.truth:
+        lines.append(f"<p>{html.escape(one.truth)}</p>")
+    wide = "" if len(one.pictures) < 2 else ' class="wide"' if len(one.pictures) < FILM else ' class="film"'
     return f"<article{wide}>{''.join(lines)}</article>"
 
 
 def _figure(shown: Shown) -> str:
     caption = f"<figcaption>{html.escape(shown.label)}</figcaption>" if shown.label else ""
     small = ' class="small"' if max(shown.picture.size) <= SMALL else ""
-    return f'<figure><img{small} alt="{html.escape(shown.label)}" src="{data_uri(shown.picture)}">{caption}</figure>'
+    uri = data_uri(shown.picture, lossy=shown.lossy)
+    return f'<figure><img{small} alt="{html.escape(shown.label)}" src="{uri}">{caption}</figure>'

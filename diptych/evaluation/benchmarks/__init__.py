@@ -48,6 +48,10 @@ HOMES = {
     "genai-bench": "matched",
     "partiprompts": "matched",
     "drawbench": "matched",
+    "emoji-draw": "emoji",
+    "emoji-ask": "emoji",
+    "emoji-edit": "emoji",
+    "emoji-self": "emoji",
 }
 
 
