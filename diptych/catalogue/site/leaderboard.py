@@ -42,5 +42,7 @@ def _cells(page: Page, catalogue: Catalogue, run: OwnRun) -> tuple[Part, ...]:
 
 
 def _model(name: str, models: Sequence[Model]) -> Model | None:
-    """The model whose weights a run names by their hub id."""
-    return next((model for model in models if name in model.weights), None)
+    """The model whose weights a run names, by their hub id or by a folder that is called as they are."""
+    last = name.rstrip("/").rpartition("/")[2]
+    named = (model for model in models if last in {weights.rpartition("/")[2] for weights in model.weights})
+    return next((model for model in models if name in model.weights), None) or next(named, None)

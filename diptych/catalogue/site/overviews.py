@@ -16,7 +16,7 @@ from diptych.catalogue.site.page import SECTIONS, Page
 from diptych.catalogue.site.svg import drawing, text
 
 LATEST = 12  # models on the first page
-SPAN, ROW, LETTER = 1500, 17, 6.4  # the time line's width, a row's height, a letter's width, in pixels
+SPAN, ROW, LETTER = 1500, 17, 7.2  # the time line's width, a row's height, a letter's width, in pixels
 EXPLAINED = ("encoding", "mechanism", "attention", "can")
 
 

@@ -11,7 +11,8 @@ from diptych.errors import InputError
 
 TABLES = ("score.json", "results.json")
 LARGEST = 4 << 20  # bytes of a file that is read: tables are small
-NAMED = ("model", "benchmark", "bench")
+NAMED = ("model", "benchmark")  # columns of their own
+OF_RESULT = ("judge", "rows")  # what a score says of itself besides its numbers
 SHOWN = 8  # numbers of a table
 
 
@@ -39,13 +40,20 @@ def own_runs(folder: Path) -> list[OwnRun]:
 
 def _read(folder: Path, root: Path) -> OwnRun | None:
     settings = _inner(_object(folder / "run.json"), "settings")
-    table = _inner(next((found for name in TABLES if (found := _object(folder / name))), {}), "table")
-    model, benchmark = _named(settings.get("model")), _named(settings.get("benchmark") or settings.get("bench"))
-    numbers = dict(list(_numbers(table))[:SHOWN])
+    result = next((found for name in TABLES if (found := _object(folder / name))), {})
+    model, benchmark = _named(settings.get("model")), _named(settings.get("benchmark"))
+    numbers = dict(list({**_figure(result), **dict(_numbers(_inner(result, "table")))}.items())[:SHOWN])
     if not (model and benchmark and numbers):
         return None
-    others = {key: said for key, value in sorted(settings.items()) if key not in NAMED and (said := _line(value))}
+    said = {**settings, **{key: result[key] for key in OF_RESULT if key in result}}
+    others = {key: line for key, value in sorted(said.items()) if key not in NAMED and (line := _line(value))}
     return OwnRun(folder.relative_to(root).as_posix(), model, benchmark, numbers, others)
+
+
+def _figure(result: Mapping[str, Any]) -> dict[str, float]:
+    """The number that people report, by its name in the table."""
+    name = result.get("figure")
+    return dict(_numbers({name: result.get("value")})) if isinstance(name, str) else {}
 
 
 def _inner(said: dict[str, Any], name: str) -> dict[str, Any]:

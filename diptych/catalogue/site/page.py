@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import diptych
 from diptych.catalogue.columns import table_of
 from diptych.catalogue.records import Entry, Model
 from diptych.catalogue.running import runs
@@ -68,9 +69,7 @@ class Page(Language):
         return tag("header", home, tag("nav", links), tag("div", other, theme, class_="switches"))
 
     def _footer(self) -> Markup:
-        from diptych import __version__
-
-        return tag("footer", self.say("footer", version=__version__))
+        return tag("footer", self.say("footer", version=diptych.__version__))
 
 
 def record_path(record: Entry) -> str:

@@ -36,7 +36,8 @@ def _dated(page: Page, record: Entry) -> Part:
 
 
 def _named(page: Page, record: Entry) -> Part:
-    return page.record(record, title=record.title)
+    here = isinstance(record, Model) and runs(record)
+    return page.record(record, class_="here" if here else None, title=record.title)
 
 
 def _here(page: Page, model: Model) -> Part:
