@@ -1,7 +1,8 @@
 """Linear layers whose weights are whole numbers of 8 or 4 bits: for memory, at the price of some error and time.
 
 Only weights are rounded; what goes through them is computed in the model's own type. A layer's numbers are made whole
-again in each call, and forgotten. Plain operations of torch: they run wherever the model runs. O outputs, I inputs.
+again in each call, and forgotten. Plain operations of torch: they run wherever the model runs. For a few tokens on a
+CPU int8 has a kernel that reads the numbers as they are (`products.whole_numbers`). O outputs, I inputs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.backbone.packing import Route
+from diptych.backbone.products import few, whole_numbers
 
 GROUP = 32  # inputs that share a scale of 4-bit numbers: their scales add half a bit a number
 
@@ -56,7 +58,10 @@ class Int8(Quantised):
 
     def forward(self, x: Tensor, route: Route = 0) -> Tensor:
         """The scale is that of an output, so it can wait until there is one: a smaller tensor, and no rounding."""
-        y = F.linear(x, self.codes.to(x.dtype)) * self.scale[:, 0].to(x.dtype)
+        if few(x, self.codes):
+            y = whole_numbers(x, self.codes, self.scale[:, 0])
+        else:
+            y = F.linear(x, self.codes.to(x.dtype)) * self.scale[:, 0].to(x.dtype)
         return y if self.bias is None else y + self.bias.to(x.dtype)
 
 

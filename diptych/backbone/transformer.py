@@ -17,6 +17,7 @@ from diptych.backbone.blocks import Blocks
 from diptych.backbone.cache import Cache
 from diptych.backbone.packing import Packed, Route
 from diptych.backbone.positions import angles, grid_angles, rotate
+from diptych.backbone.products import linear
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Linear(nn.Linear):
     """A linear layer of which there is one copy, whatever the route."""
 
     def forward(self, x: Tensor, route: Route = 0) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
 
 class RMSNorm(nn.RMSNorm):
@@ -104,20 +105,20 @@ class Block(nn.Module):
         width, inner, kv = c.width, c.heads * c.head, c.kv_heads * c.head
         qkv_bias, bias, mlp_bias = c.bias in ("qkv", "all"), c.bias == "all", c.bias in ("mlp", "all")
 
-        def linear(a: int, b: int, biased: bool) -> nn.Module:
+        def layer(a: int, b: int, biased: bool) -> nn.Module:
             return _copies(lambda: Linear(a, b, biased), c.experts)
 
         def norm(size: int) -> nn.Module:
             return _copies(lambda: NORMS[c.norm](size, eps=c.eps), c.experts)
 
         self.q, self.k, self.v = (
-            linear(width, inner, qkv_bias),
-            linear(width, kv, qkv_bias),
-            linear(width, kv, qkv_bias),
+            layer(width, inner, qkv_bias),
+            layer(width, kv, qkv_bias),
+            layer(width, kv, qkv_bias),
         )
-        self.out = linear(inner, width, bias)
-        self.gate = linear(width, c.hidden, mlp_bias) if c.mlp == "silu-gated" else None
-        self.up, self.down = linear(width, c.hidden, mlp_bias), linear(c.hidden, width, mlp_bias)
+        self.out = layer(inner, width, bias)
+        self.gate = layer(width, c.hidden, mlp_bias) if c.mlp == "silu-gated" else None
+        self.up, self.down = layer(width, c.hidden, mlp_bias), layer(c.hidden, width, mlp_bias)
         self.norm_attn = norm(width)
         self.norm_mlp = None if c.parallel else norm(width)
         self.norm_q, self.norm_k = (norm(c.head), norm(c.head)) if c.norm_qk else (None, None)
