@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LARGE = 2**20  # weights from which a matrix is read from memory, not from a cache; smaller ones are left alone
-FEW = 8  # rows up to which a product is bound by memory
+FEW = 16  # rows up to which a product is bound by memory, or nearly
 MARGIN = 1.25  # a kernel is changed only where it pays clearly: runs on one machine shall not differ
 PROBE, PROBES = (2048, 1024), 5
 

@@ -179,7 +179,7 @@ class Backbone(nn.Module):
         self.embed = nn.Embedding(config.vocab, config.width)
         self.blocks = Blocks(Block(config) for _ in range(config.depth))
         self.norm = _copies(lambda: NORMS[config.norm](config.width, eps=config.eps), config.experts)
-        self.head = nn.Linear(config.width, config.vocab, bias=config.head_bias)
+        self.head = Linear(config.width, config.vocab, bias=config.head_bias)
         if config.tied:
             self.head.weight = self.embed.weight
 

@@ -1,0 +1,140 @@
+"""Workloads at Janus-Pro-1B's sizes, some of its layers, random weights, beside transformers' Llama stack of the same.
+
+The peer of every workload is `JanusForConditionalGeneration.generate` with float32 weights, its quickest on a CPU
+without bfloat16 arithmetic; of int8 as well, for transformers has no such path of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+
+import torch
+import transformers
+from torch import nn
+
+from benchmarks.harness import Ceilings, Result, measured
+from diptych.backbone.quantised import Int8
+from diptych.backbone.transformer import Linear
+from diptych.canvas import Draws, Writer
+from diptych.models.janus_converted import JanusConverted
+from diptych.models.network import Ids
+from diptych.models.ports import Words
+from diptych.objectives.tokens import Token, argmax, sample
+from diptych.samplers.conversation import draw, say, write
+from diptych.samplers.guidance import alone, cfg
+from diptych.samplers.schedules import raster
+
+PROMPT, GUIDANCE, BEGIN, PAD = [1, *range(10, 29)], 5.0, 3, 2  # it begins with the begin mark
+SIDE = 24  # image codes of a picture a side
+
+
+def pair(layers: int) -> tuple[nn.Module, nn.Module]:
+    """Our network and transformers', one set of weights. The vision encoder and the tokenizer, which take no part, are
+    small."""
+    config = transformers.JanusConfig(
+        text_config=transformers.LlamaConfig(
+            hidden_size=2048,
+            intermediate_size=5632,
+            num_hidden_layers=layers,
+            num_attention_heads=16,
+            num_key_value_heads=16,
+            vocab_size=102400,
+            max_position_embeddings=16384,
+            bos_token_id=1,
+            eos_token_id=None,
+            pad_token_id=PAD,
+        ),
+        vision_config=transformers.JanusVisionConfig(
+            hidden_size=64, num_hidden_layers=1, num_attention_heads=2, projection_dim=2048, num_image_tokens=SIDE**2
+        ),
+        vq_config=transformers.JanusVQVAEConfig(
+            base_channels=32,
+            channel_multiplier=[1, 1],
+            num_res_blocks=1,
+            projection_dim=2048,
+            image_token_embed_dim=2048,
+        ),
+    )
+    torch.manual_seed(0)
+    theirs = transformers.JanusForConditionalGeneration(config).eval().requires_grad_(False)
+    theirs.generation_config.generation_kwargs = {"boi_token_id": BEGIN}
+    stated = config.to_dict()
+    ours = JanusConverted.build(stated)
+    ours.load_state_dict(JanusConverted.layout(stated).read(theirs.state_dict()))
+    return ours.requires_grad_(False).eval(), theirs
+
+
+def in_int8(network: nn.Module) -> nn.Module:
+    """A copy whose blocks' linear layers are of 8 bits."""
+    small = deepcopy(network)
+    for block in list(small.backbone.blocks):
+        for name, layer in list(block.named_children()):
+            if isinstance(layer, Linear):
+                setattr(block, name, Int8.of(layer))
+    return small
+
+
+def our_image(network, images: int, tokens: int, greedy: bool = False) -> torch.Tensor:
+    writer = Writer(network.draw, Token(argmax if greedy else sample()), raster, cfg(GUIDANCE))
+    branches = [[*PROMPT, BEGIN], [PROMPT[0], *[PAD] * (len(PROMPT) - 1), BEGIN]]
+    with torch.inference_mode():
+        rows = network.read([[Ids(ids)] for ids in branches for _ in range(images)])
+        return draw(say(network.backbone, rows, tokens), writer, (tokens, 1), 2, Draws(range(images))).value
+
+
+def their_image(network, images: int, tokens: int, greedy: bool = False) -> torch.Tensor:
+    prompt = torch.tensor([[*PROMPT, BEGIN]] * images)
+    options = {"generation_mode": "image", "do_sample": not greedy, "guidance_scale": GUIDANCE}
+    network.model.vision_model.config.num_image_tokens = tokens
+    with torch.inference_mode():
+        ones = torch.ones_like(prompt)
+        return network.generate(prompt, attention_mask=ones, max_length=prompt.shape[1] + tokens, **options)
+
+
+def our_text(network, prompt: int, tokens: int) -> torch.Tensor:
+    writer = Writer(Words(network.backbone, lag=1), Token(argmax), raster, alone)
+    ids = [i % 1000 + 10 for i in range(prompt)]
+    with torch.inference_mode():
+        context = say(network.backbone, network.read([[Ids(ids)]]), tokens)
+    *_, (_, canvas) = write(context, writer, tokens, Draws([0]))
+    return canvas.value
+
+
+def their_text(network, prompt: int, tokens: int) -> torch.Tensor:
+    ids = torch.tensor([[i % 1000 + 10 for i in range(prompt)]])
+    with torch.inference_mode():
+        written = network.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=tokens)
+    return written[:, prompt:]
+
+
+def weight_bytes(network, head: nn.Module) -> int:
+    """Of what a visit reads: the blocks and a head."""
+    parts = [network.backbone.blocks, head]
+    tensors = (t for part in parts for t in (*part.parameters(), *part.buffers()))
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
+def run(limits: Ceilings, repeats: int, layers: int = 4, tokens: int = 24) -> list[Result]:
+    """The rows of the table. The floor of decoding is one read of the weights a visit, the prefill left out."""
+    ours, theirs = pair(layers)
+    small, note = in_int8(ours), f"{layers} of 24 layers"
+    results = []
+    for images in (1, 8):
+        same = bool((our_image(ours, images, 8, True) == their_image(theirs, images, 8, True)).all())
+        peer: Callable = partial(their_image, theirs, images, tokens)
+        for name, network in (("float32", ours), ("int8", small)):
+            floor = tokens * weight_bytes(network, network.draw.out) / limits.bandwidth
+            said = f"{note}; greedy codes as theirs: {'yes' if same else 'no'}" if network is ours else note
+            side = partial(our_image, network, images, tokens)
+            title = f"image codes, {images} at once, {name}"
+            results.append(measured(title, "codes", images * tokens, side, peer, repeats, floor, said))
+    for name, network in (("float32", ours), ("int8", small)):
+        floor = tokens * weight_bytes(network, network.backbone.head) / limits.bandwidth
+        sides = partial(our_text, network, 20, tokens), partial(their_text, theirs, 20, tokens)
+        results.append(measured(f"text, {name}", "tokens", tokens, *sides, repeats, floor, note))
+    inner = sum(p.numel() for p in ours.backbone.blocks.parameters())
+    floor = 2 * 512 * inner / limits.flops
+    sides = partial(our_text, ours, 512, 1), partial(their_text, theirs, 512, 1)
+    return [*results, measured("prefill of 512, float32", "tokens", 512, *sides, repeats, floor, note)]
