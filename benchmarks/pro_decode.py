@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
+from typing import Any
 
 import torch
 import transformers
@@ -30,7 +31,7 @@ PROMPT, GUIDANCE, BEGIN, PAD = [1, *range(10, 29)], 5.0, 3, 2  # it begins with 
 SIDE = 24  # image codes of a picture a side
 
 
-def pair(layers: int) -> tuple[nn.Module, nn.Module]:
+def pair(layers: int) -> tuple[Any, Any]:
     """Our network and transformers', one set of weights. The vision encoder and the tokenizer, which take no part, are
     small."""
     config = transformers.JanusConfig(
@@ -66,7 +67,7 @@ def pair(layers: int) -> tuple[nn.Module, nn.Module]:
     return ours.requires_grad_(False).eval(), theirs
 
 
-def in_int8(network: nn.Module) -> nn.Module:
+def in_int8(network: Any) -> Any:
     """A copy whose blocks' linear layers are of 8 bits."""
     small = deepcopy(network)
     for block in list(small.backbone.blocks):
@@ -76,7 +77,7 @@ def in_int8(network: nn.Module) -> nn.Module:
     return small
 
 
-def our_image(network, images: int, tokens: int, greedy: bool = False) -> torch.Tensor:
+def our_image(network: Any, images: int, tokens: int, greedy: bool = False) -> torch.Tensor:
     writer = Writer(network.draw, Token(argmax if greedy else sample()), raster, cfg(GUIDANCE))
     branches = [[*PROMPT, BEGIN], [PROMPT[0], *[PAD] * (len(PROMPT) - 1), BEGIN]]
     with torch.inference_mode():
@@ -84,7 +85,7 @@ def our_image(network, images: int, tokens: int, greedy: bool = False) -> torch.
         return draw(say(network.backbone, rows, tokens), writer, (tokens, 1), 2, Draws(range(images))).value
 
 
-def their_image(network, images: int, tokens: int, greedy: bool = False) -> torch.Tensor:
+def their_image(network: Any, images: int, tokens: int, greedy: bool = False) -> torch.Tensor:
     prompt = torch.tensor([[*PROMPT, BEGIN]] * images)
     options = {"generation_mode": "image", "do_sample": not greedy, "guidance_scale": GUIDANCE}
     network.model.vision_model.config.num_image_tokens = tokens
@@ -93,7 +94,7 @@ def their_image(network, images: int, tokens: int, greedy: bool = False) -> torc
         return network.generate(prompt, attention_mask=ones, max_length=prompt.shape[1] + tokens, **options)
 
 
-def our_text(network, prompt: int, tokens: int) -> torch.Tensor:
+def our_text(network: Any, prompt: int, tokens: int) -> torch.Tensor:
     writer = Writer(Words(network.backbone, lag=1), Token(argmax), raster, alone)
     ids = [i % 1000 + 10 for i in range(prompt)]
     with torch.inference_mode():
@@ -102,14 +103,14 @@ def our_text(network, prompt: int, tokens: int) -> torch.Tensor:
     return canvas.value
 
 
-def their_text(network, prompt: int, tokens: int) -> torch.Tensor:
+def their_text(network: Any, prompt: int, tokens: int) -> torch.Tensor:
     ids = torch.tensor([[i % 1000 + 10 for i in range(prompt)]])
     with torch.inference_mode():
         written = network.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=tokens)
     return written[:, prompt:]
 
 
-def weight_bytes(network, head: nn.Module) -> int:
+def weight_bytes(network: Any, head: nn.Module) -> int:
     """Of what a visit reads: the blocks and a head."""
     parts = [network.backbone.blocks, head]
     tensors = (t for part in parts for t in (*part.parameters(), *part.buffers()))
