@@ -61,7 +61,8 @@ def lend(network: Network, layout: Layout, companion: Companion, folder: Path) -
 def load_part(network: Network, layout: Layout, part: str, source: str) -> None:
     """Fill a submodule from the part of the same name of another model, or from a file of its tensors.
 
-    source: what `diptych.load` takes, or a .safetensors file, under our own names or under published ones.
+    source: what `diptych.load` takes, or a .safetensors file, under our own names or under published ones, where the
+    part itself may be called as another family calls it.
     Raises TrainingError if it is missing or does not fit, UnknownModelError.
     """
     module = submodule(network, part)
@@ -79,7 +80,17 @@ def _read(layout: Layout, part: str, module: nn.Module, source: str) -> dict[str
     tensors = load_file(source)
     if tensors.keys() & module.state_dict().keys():
         return tensors
+    tensors = _renamed(tensors, layout.published(f"{part}.{name}" for name in module.state_dict()))
     return {name.removeprefix(part + "."): tensor for name, tensor in layout.read(tensors).items()}
+
+
+def _renamed(tensors: dict[str, Tensor], published: list[str]) -> dict[str, Tensor]:
+    """A part that was trained by itself stands in its file under one family's name for it (`gen_vision_model.` for
+    Janus' tokenizer); another family has its own (`vq_model.`), and what follows is alike."""
+    (there, *others), (here, *more) = ({name.split(".")[0] for name in names} for names in (tensors, published))
+    if others or more:
+        return tensors
+    return {here + name.removeprefix(there): tensor for name, tensor in tensors.items()}
 
 
 def submodule(network: Network, part: str) -> nn.Module:
