@@ -30,7 +30,7 @@ format: .venv/ready-dev
 train-emoji: .venv/ready-dev
 	for part in emoji-vq emoji-encoder emoji-vq-sharp \
 	    janus-emoji-glyphs janus-emoji-words janus-emoji-names janus-emoji-all \
-	    emoji-vq-apart janus-emoji-objects janus-emoji; do \
+	    emoji-vq-apart janus-emoji-objects janus-emoji-paint janus-emoji; do \
 	  $(BIN)/diptych train recipes/$$part.toml --out runs/$$part || exit; done
 
 bench: .venv/ready-dev
