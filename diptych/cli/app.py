@@ -3,7 +3,7 @@
 import typer
 
 import diptych
-from diptych.cli import chat, demo, evaluate, models, pictures, read, score, survey, survey_updates, train
+from diptych.cli import chat, demo, evaluate, filling, models, pictures, read, score, survey, survey_updates, train
 
 app = typer.Typer(
     name="diptych",
@@ -30,6 +30,8 @@ def _root(
 for command in (
     pictures.generate,
     pictures.edit,
+    filling.extend,
+    filling.infill,
     read.ask,
     chat.chat,
     demo.demo,

@@ -27,13 +27,16 @@ def chat(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest word.")] = 0.0,
     top_p: options.TopP = 1.0,
     seed: options.Seed = 0,
+    think: options.Think = False,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    quantize: options.Quantize = None,
+    offload: options.Offload = False,
 ) -> None:
     """Talk with a model; it answers in text and, where it can, in pictures."""
-    talker = load_model(model, device, dtype)
-    chosen: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p, "seed": seed}
+    talker = load_model(model, device, dtype, quantize, offload)
+    chosen = options.given(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, think=think)
     conversation = Conversation(talker, out, chosen)
     if sys.stdin.isatty():
         import readline  # noqa: F401  line editing and history for input()

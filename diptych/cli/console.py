@@ -66,15 +66,15 @@ def show_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def load_model(name: str, device: str, dtype: str) -> "Model":
+def load_model(name: str, device: str, dtype: str, quantize: str | None = None, offload: bool = False) -> "Model":
     """The model, with a word on the terminal while it loads."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        return _load(name, device, dtype)
+        return _load(name, device, dtype, quantize, offload)
     with console.status(f"loading {name}"):
-        return _load(name, device, dtype)
+        return _load(name, device, dtype, quantize, offload)
 
 
 @contextmanager
@@ -136,7 +136,7 @@ def _free(path: Path, taken: Sequence[Path]) -> Path:
     return candidate
 
 
-def _load(name: str, device: str, dtype: str) -> "Model":
+def _load(name: str, device: str, dtype: str, quantize: str | None, offload: bool) -> "Model":
     from diptych.models.loading import load
 
-    return load(name, device=device, dtype=dtype)
+    return load(name, device=device, dtype=dtype, quantize=quantize, offload=offload)

@@ -1,7 +1,8 @@
 """`diptych eval`: a model on benchmarks, every answer and picture kept."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from diptych.errors import CapabilityError, InputError
 if TYPE_CHECKING:
     from diptych.evaluation.benchmark import Benchmark, Row
     from diptych.evaluation.runs.folder import Run
+    from diptych.models.model import Model
 
 SUITES = ("emoji",)
 GROUPS = {"emoji": ("emoji-draw", "emoji-ask", "emoji-edit")}
@@ -56,6 +58,8 @@ def evaluate(
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    quantize: options.Quantize = None,
+    offload: options.Offload = False,
     as_json: options.Json = False,
 ) -> None:
     """Measure a model on benchmarks, or on the built-in suite. A stopped run goes on where it was."""
@@ -63,13 +67,13 @@ def evaluate(
         guidance=guidance, temperature=temperature, steps=steps, size=options.parse_size(size), max_tokens=max_tokens
     )
     if bench is None:
-        _suite(model, on, sets, limit, out, device, dtype, as_json)
+        _suite(partial(load_model, model, device, dtype, quantize, offload), on, sets, limit, out, as_json)
         return
     asked = [(benchmark, folder_of(benchmark, data)) for benchmark in _benchmarks(bench)]
     _check_options(chosen, [benchmark for benchmark, _ in asked])
     rows = {benchmark.name: benchmark.rows(folder)[:limit] for benchmark, folder in asked}
     share = _share(shard)
-    measured = load_model(model, _own_device(device), dtype)
+    measured = load_model(model, _own_device(device), dtype, quantize, offload)
     results = []
     for benchmark, folder in asked:
         own, found = _sized(benchmark, measured), rows[benchmark.name]
@@ -193,13 +197,13 @@ def _show(results: list[dict[str, Any]], as_json: bool) -> None:
 
 
 def _suite(
-    model: str, on: str, sets: str | None, limit: int | None, out: str | None, device: str, dtype: str, as_json: bool
+    load: "Callable[[], Model]", on: str, sets: str | None, limit: int | None, out: str | None, as_json: bool
 ) -> None:
     if on not in SUITES:
         raise InputError(f"unknown suite {on!r}; there is {', '.join(SUITES)}; published benchmarks: --bench NAMES")
     from diptych.evaluation.emoji.run import evaluate as measure
 
-    measured = load_model(model, device, dtype)
+    measured = load()
     with bar("evaluating", "rows") as progress:
         result = measure(measured, sets=sets, limit=limit, out=Path(out) if out else None, progress=progress)
     if as_json:

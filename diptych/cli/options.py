@@ -1,7 +1,7 @@
 """Options that several commands share, and how their texts become values."""
 
 import re
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Never, TypeAlias
 
 import typer
 
@@ -26,6 +26,23 @@ Steps: TypeAlias = Annotated[
 Size: TypeAlias = Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Where the model has a choice.")]
 MaxTokens: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
 TopP: TypeAlias = Annotated[float, typer.Option(help="Nucleus of sampling, where the temperature is above 0.")]
+Quantize: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="int8|int4", help="Round the language model's weights, to fit into less memory.")
+]
+Offload: TypeAlias = Annotated[
+    bool, typer.Option("--offload", help="Keep its layers in the CPU's memory, to fit a smaller GPU; slower.")
+]
+Think: TypeAlias = Annotated[bool, typer.Option("--think", help="Let it think first, where it has learned that.")]
+Interval: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="FROM-TO", help="Times in 0-1 at which guidance acts (flow matching).")
+]
+Renorm: TypeAlias = Annotated[
+    str | None, typer.Option(metavar="global|channel|text_channel", help="How guidance keeps its norm (BAGEL).")
+]
+Shift: TypeAlias = Annotated[float | None, typer.Option(help="How far times bend towards noise (flow matching).")]
+Foresee: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Compute each so many-th visit only, guess the others: faster, approximate.")
+]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 Film: TypeAlias = Annotated[
     str | None, typer.Option(metavar="FILE.png", help="Also the first picture step by step, as a strip.")
@@ -45,6 +62,21 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return height, width
 
 
+def parse_interval(text: str | None) -> tuple[float, float] | None:
+    """`0.4-1` as (0.4, 1.0). Raises InputError for anything else."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([\d.]+)\s*[-,]\s*([\d.]+)", text.strip())
+    try:
+        return (float(match[1]), float(match[2])) if match else _no_interval(text)
+    except ValueError:
+        return _no_interval(text)
+
+
+def _no_interval(text: str) -> Never:
+    raise InputError(f"interval {text!r} is not of the form 0.4-1.0, two times in 0-1") from None
+
+
 def given(**options: Any) -> dict[str, Any]:
     """The options that were given; what was not is left to the model's published defaults."""
-    return {name: value for name, value in options.items() if value is not None}
+    return {name: value for name, value in options.items() if value is not None and value is not False}

@@ -25,11 +25,17 @@ def generate(
     temperature: options.Temperature = None,
     size: options.Size = None,
     steps: options.Steps = None,
-    negative: Annotated[str | None, typer.Option(help="What to keep away from, where the model can.")] = None,
+    interval: options.Interval = None,
+    renorm: options.Renorm = None,
+    shift: options.Shift = None,
+    foresee: options.Foresee = None,
+    think: options.Think = False,
     film: options.Film = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    quantize: options.Quantize = None,
+    offload: options.Offload = False,
     as_json: options.Json = False,
 ) -> None:
     """Draw prompts as PNG files, which remember prompt, seed and model."""
@@ -37,18 +43,26 @@ def generate(
     if not wanted:
         raise InputError('nothing to draw; say what, such as: diptych generate "a red apple"')
     chosen = options.given(
-        guidance=guidance, temperature=temperature, size=options.parse_size(size), steps=steps, negative=negative
+        guidance=guidance,
+        temperature=temperature,
+        size=options.parse_size(size),
+        steps=steps,
+        interval=options.parse_interval(interval),
+        renorm=renorm,
+        shift=shift,
+        foresee=foresee,
+        think=think,
     )
     labels = [prompt for prompt in wanted for _ in range(n)]
     seeds = [seed + k for _ in wanted for k in range(n)]
     targets = places(out, labels, seeds)
-    drawing = load_model(model, device, dtype)
+    drawing = load_model(model, device, dtype, quantize, offload)
     began = time.perf_counter()
     watching = filming(film)
     with bar("drawing") as progress:
         pictures = drawing.generate(wanted, n=n, seed=seed, progress=progress, **watching, **chosen)
     _develop(film, watching)
-    _finish(pictures, targets, labels, seeds, drawing.name, time.perf_counter() - began, as_json)
+    finish(pictures, targets, labels, seeds, drawing.name, time.perf_counter() - began, as_json)
 
 
 @command
@@ -69,10 +83,17 @@ def edit(
     temperature: options.Temperature = None,
     size: options.Size = None,
     steps: options.Steps = None,
+    interval: options.Interval = None,
+    renorm: options.Renorm = None,
+    shift: options.Shift = None,
+    foresee: options.Foresee = None,
+    think: options.Think = False,
     film: options.Film = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    quantize: options.Quantize = None,
+    offload: options.Offload = False,
     as_json: options.Json = False,
 ) -> None:
     """Change a picture as instructed; the picture itself is left as it is."""
@@ -85,10 +106,15 @@ def edit(
         temperature=temperature,
         size=options.parse_size(size),
         steps=steps,
+        interval=options.parse_interval(interval),
+        renorm=renorm,
+        shift=shift,
+        foresee=foresee,
+        think=think,
     )
     labels, seeds = [instruction] * n, [seed + k for k in range(n)]
     targets = places(out, labels, seeds)
-    drawing = load_model(model, device, dtype)
+    drawing = load_model(model, device, dtype, quantize, offload)
     began = time.perf_counter()
     source = sources[0] if len(sources) == 1 else sources
     watching = filming(film)
@@ -97,7 +123,7 @@ def edit(
     with bar("editing") as progress:
         pictures = drawing.edit(source, instruction, n=n, seed=seed, progress=progress, **watching, **chosen)
     _develop(film, watching)
-    _finish(pictures, targets, labels, seeds, drawing.name, time.perf_counter() - began, as_json)
+    finish(pictures, targets, labels, seeds, drawing.name, time.perf_counter() - began, as_json)
 
 
 def filming(film: str | None) -> dict[str, Any]:
@@ -115,7 +141,7 @@ def _develop(film: str | None, watching: dict[str, Any]) -> None:
         save_png(strip(chosen(frames, FRAMES)), Path(film))
 
 
-def _finish(
+def finish(
     pictures: "list[PIL.Image.Image]",
     targets: list[Path],
     prompts: list[str],

@@ -32,6 +32,7 @@ class Options:
     held (`samplers.guidance`); shift: how far its times are bent towards noise (`samplers.schedules.euler`).
     foresee: an approximation that is off unless asked for: behind the first, only each so many-th visit to such a
     picture is computed, the others are extrapolated (`backbone.foreseen`).
+    think: the model thinks in words before it answers or draws, where it has learned that.
     """
 
     guidance: float | None = None
@@ -47,6 +48,7 @@ class Options:
     renorm: Renorm | None = None
     shift: float | None = None
     foresee: int | None = None
+    think: bool = False
 
     def __post_init__(self) -> None:
         least_values: dict[str, float] = dict.fromkeys(("guidance", "image_guidance", "temperature"), 0.0)
@@ -68,7 +70,8 @@ class Options:
 class Dialogue(ABC):
     """How a model is talked to: its prompt strings, its pictures in and out, its writers.
 
-    can: which of chat, generate, edit, inpaint, interleave it was trained for. image_size: (height, width) it writes.
+    can: which of chat, generate, edit, inpaint, infill, interleave it was trained for.
+    image_size: (height, width) it writes.
     """
 
     can: frozenset[str]
@@ -98,6 +101,10 @@ class Dialogue(ABC):
         """What stands on a text canvas beforehand, and so how long it is (a question answered on its own canvas); None:
         nothing, and it is as long as a reply may be."""
         return None
+
+    def thinking(self, request: Request) -> Request:
+        """The same request, to be thought about first."""
+        raise CapabilityError("this model has not learned to think first; leave think out")
 
     def spell(self, ids: Sequence[int]) -> str:
         """The ids of a whole text as a person reads it."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from diptych.attention import KIN
 from diptych.backbone.packing import Segment, Span
 from diptych.backbone.transformer import Backbone
-from diptych.canvas import Canvas, Port, Step, selected
+from diptych.canvas import Canvas, Given, Port, Step, selected
 from diptych.errors import InputError
 from diptych.models.network import Ids, Made, Network, Piece
 from diptych.objectives.absorbing import allowed
@@ -31,6 +31,15 @@ class Run(NamedTuple):
     length: int | None = None
     grid: tuple[int, ...] | None = None
     number: int = 0
+
+
+class Sheet(NamedTuple):
+    """A text with gaps and a picture, as one canvas: its runs, what is known of it, and where the two stand."""
+
+    runs: list[Run]
+    given: Given
+    text: slice
+    picture: slice
 
 
 class JointNetwork(Network):

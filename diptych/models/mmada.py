@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from diptych.samplers.stopping import answered
 from diptych.tokenizers.absent import Absent, text_tokenizer
 from diptych.tokenizers.codes import VisualTokenizer
 from diptych.tokenizers.text import TextTokenizer
-from diptych.types import Request, Turn
+from diptych.types import Request, Text, Turn
 from diptych.weights.layout import Layout
 
 ALL = Span("all")
@@ -44,6 +45,11 @@ FIXED |= dict.fromkeys(("include_bias", "include_qkv_bias", "bias_for_layer_norm
 FIXED |= dict.fromkeys(("alibi", "input_emb_norm", "scale_logits"), False)
 BLOCK, GUIDANCE, STEPS = 128, 3.5, 15  # app.py: text in blocks of 128, two tokens a visit; images
 LONGEST = 512  # tokens of a prompt to draw; longer ones are cut, as published
+THINK = (
+    "You should first think about the reasoning process in the mind and then provide the user with the answer. "
+    "The reasoning process is enclosed within <think> </think> tags, i.e. <think> reasoning process here </think> "
+    "answer here\n"
+)
 
 
 class Marks(NamedTuple):
@@ -159,6 +165,13 @@ class MMaDADialogue(Dialogue):
             raise InputError(f"this model reads one picture a conversation, not {len(pictures)}; ask about each apart")
         seen = [piece for picture in pictures for piece in self.seen(self.preprocess(picture))]
         return [*seen, Ids(self._chat(request.turns)), *said]
+
+    def thinking(self, request: Request) -> Request:
+        """The same question behind the published instruction to think (app.py)."""
+        if request.want != "text":
+            return super().thinking(request)
+        *before, last = request.turns
+        return Request((*before, replace(last, parts=(Text(THINK), *last.parts))), request.want)
 
     def seen(self, pixels: Tensor) -> list[Piece]:
         """What stands for a picture before a conversation about it."""

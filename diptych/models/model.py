@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, cast, overload
 
 import torch
 from PIL import Image as Pillow
 from torch import Tensor
 
-from diptych.canvas import Canvas, Draws, Given, Step
+from diptych.canvas import Canvas, Draws, Given
 from diptych.errors import InputError
 from diptych.models.family import Dialogue, Options
+from diptych.models.jobs import Job, Preview, Progress, Watched, given_text, jobs_of, seeds_of
 from diptych.models.network import Ids, Made, Network, Piece
-from diptych.models.painting import given, sketch
+from diptych.models.painting import Side, beyond, encoded, given, onward, side_of, under
 from diptych.models.spoken import spoken
+from diptych.models.thinking import think
 from diptych.samplers.conversation import Watch, cut, draw, say, write
 from diptych.types import Draft, Image, Part, Reply, Request, Text, Turn, Turns, Want, conversation
 
-Progress = Callable[[int, int], None]
-Preview = Callable[[int, Pillow.Image], None]
 MAX_IMAGES = 64  # a reply that opens more pictures than this is cut off
 
 
@@ -40,7 +39,7 @@ class Model:
 
     @property
     def can(self) -> frozenset[str]:
-        """Of chat, generate, edit, interleave: what the model was trained for."""
+        """Of chat, generate, edit, inpaint, infill, interleave: what the model was trained for."""
         return self.dialogue.can
 
     @property
@@ -70,14 +69,15 @@ class Model:
         """Draw prompts: `n` RGB pictures a prompt, flat, in order. Picture k of a prompt has seed `seed + k`,
         where `seed` may also be a list, one a prompt.
 
-        options: guidance, temperature, top_k, top_p, steps, size (height, width); None is the published default.
+        options: guidance, temperature, top_k, top_p, steps, size (height, width), ...; None is the published default.
+        think: the model plans in words first, where it has learned that (`chat` with want="image" shows them).
         preview: told (number of the picture, the picture so far) after each `every` visits to its canvas.
         Raises CapabilityError, InputError.
         """
         self.dialogue.must("generate")
-        prompts = _said(prompt, "a prompt is a string that says what to draw; it is empty here")
+        prompts = given_text(prompt, "a prompt is a string that says what to draw; it is empty here")
         requests = [Request((Turn.user(p),), "image") for p in prompts]
-        return self._draw(_jobs(requests, n, seed), Options(**options), _Watch(progress, preview, every))
+        return self._draw(jobs_of(requests, n, seed), Options(**options), Watched(progress, preview, every))
 
     def edit(
         self,
@@ -100,7 +100,7 @@ class Model:
         """
         self.dialogue.must("edit" if mask is None else "inpaint")
         single = isinstance(instruction, str)
-        instructions = _said(instruction, "an instruction is a string that says what to change; it is empty here")
+        instructions = given_text(instruction, "an instruction is a string that says what to change; it is empty here")
         sources, masks = ([image], [mask]) if single else (list(image), [None] * len(image) if mask is None else mask)
         if not len(sources) == len(instructions) == len(masks):
             raise InputError(f"{len(sources)} pictures but {len(instructions)} instructions; give as many of each")
@@ -108,13 +108,82 @@ class Model:
         if mask is None:
             asked = zip(map(_opened, sources), instructions, strict=True)
             turns = [Turn.user(*(s if isinstance(s, list | tuple) else [s]), text) for s, text in asked]
-            jobs = _jobs([Request((turn,), "image") for turn in turns], n, seed)
+            jobs = jobs_of([Request((turn,), "image") for turn in turns], n, seed)
         else:
             grid = self.dialogue.grid(chosen)
             pairs = [(_image(s), _image(m)) for s, m in zip(sources, masks, strict=True)]
             starts = [given(self.network, self.dialogue, s, m, grid) for s, m in pairs]
-            jobs = _jobs([Request((Turn.user(text),), "image") for text in instructions], n, seed, starts)
-        return self._draw(jobs, chosen, _Watch(progress, preview, every))
+            jobs = jobs_of([Request((Turn.user(text),), "image") for text in instructions], n, seed, starts)
+        return self._draw(jobs, chosen, Watched(progress, preview, every))
+
+    def extend(
+        self,
+        image: Any,
+        prompt: str | Sequence[str],
+        *,
+        side: str | Sequence[str] = "right",
+        n: int = 1,
+        seed: int = 0,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> list[Pillow.Image]:
+        """Let a picture go on beyond its edge: `n` RGB pictures, half a picture larger for each side that is named.
+
+        image: cut to the square the model writes. prompt: what the whole shows; one, or one for each side. side: left,
+        right, top or bottom, or several of them in turn, all along or all across.
+        """
+        self.dialogue.must("inpaint")
+        sides: list[Side] = [side_of(name) for name in ([side] if isinstance(side, str) else side)]
+        prompts = given_text(prompt, "a prompt is a string that says what the whole picture shows; it is empty here")
+        prompts = prompts * len(sides) if isinstance(prompt, str) else prompts
+        if len(prompts) != len(sides):
+            raise InputError(f"{len(prompts)} prompts for {len(sides)} sides; give one, or one for each side")
+        if len({name in ("left", "right") for name in sides}) != 1:
+            raise InputError("a picture goes on to left and right or to top and bottom, not both in one call")
+        chosen = Options(**options)
+        grid, watch = self.dialogue.grid(chosen), Watched(progress)
+        whole = [encoded(self.network, self.dialogue, _image(image)).unflatten(0, grid)] * n
+        for number, (name, text) in enumerate(zip(sides, prompts, strict=True)):
+            request = Request((Turn.user(text),), "image")
+            starts = [beyond(codes, name, grid) for codes in whole]
+            jobs = [Job(request, seed + k, start) for k, start in enumerate(starts)]
+            made = self._fill(jobs, chosen, watch, number * n, len(sides) * n)
+            whole = [onward(codes, one.slots.unflatten(0, grid), name) for codes, one in zip(whole, made, strict=True)]
+        return [
+            picture for codes in whole for picture in self._decoded(Made(codes.flatten(0, 1), tuple(codes.shape[:2])))
+        ]
+
+    def infill(
+        self,
+        text: str,
+        image: Any,
+        *,
+        mask: Any = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Reply:
+        """Complete a text and the picture it goes with, both at once -> a Reply of the text and the picture.
+
+        text: with `<m>` for each token that is missing, or `<m3>` for three. mask: white where the picture is missing.
+        Raises CapabilityError, and InputError where nothing is.
+        """
+        self.dialogue.must("infill")
+        began, dialogue, chosen = time.perf_counter(), cast(Any, self.dialogue), Options(**options)
+        (words,) = given_text(text, "the text is empty; write it with <m> where a token is missing")
+        shown, grid = _image(image), dialogue.grid(Options())
+        anew = None if mask is None else under(dialogue, shown, _image(mask), grid)
+        sheet = dialogue.sheet(Request((Turn.user(words, shown),)), anew)
+        writer, slots = dialogue.joint(sheet.runs, chosen), len(sheet.given.known)
+        branches = dialogue.text_branches(chosen)
+        watch = Watched(progress).of(self.network, dialogue, 0, 1, 1)
+        context = say(self.network.backbone, [[] for _ in branches])
+        given = _together([sheet.given])
+        canvas = draw(context, writer, (slots,), len(branches), Draws([seed]), watch, given)
+        (ids,) = canvas.value
+        (picture,) = self._decoded(Made(ids[sheet.picture] - dialogue.mask - 1, grid))
+        parts = Text(dialogue.spell(ids[sheet.text].tolist())), Image(picture)
+        return Reply(parts, seed, {"seconds": time.perf_counter() - began})
 
     @overload
     def chat(self, turns: Turns, *, want: Want = ..., stream: Literal[False] = ..., **options: Any) -> Reply: ...
@@ -139,7 +208,7 @@ class Model:
         stream: an iterator of parts as they come, text in pieces that are final and pictures when they are done. With
         "drafts" each text is a row of `Draft`s, the whole of it as it stands after each visit: a model of masked
         diffusion writes anywhere, and `Draft.final` says how many characters will not change.
-        options: max_tokens (512), temperature (0: greedy), top_p, top_k, guidance ...
+        options: max_tokens (512), temperature (0: greedy), top_p, top_k, guidance, think ...
         """
         request = Request(conversation(turns), want)
         self.dialogue.must({"text": "chat", "image": "generate", "any": "interleave"}[want])
@@ -164,7 +233,7 @@ class Model:
         self.dialogue.must("chat")
         chosen = Options(**options)
         requests = [Request(conversation(turns)) for turns in conversations]
-        seeds = _seeds(seed, len(requests))
+        seeds = seeds_of(seed, len(requests))
         replies: list[Reply] = []
         for begin in range(0, len(requests), self.batch):
             part = slice(begin, begin + self.batch)
@@ -184,28 +253,43 @@ class Model:
         with torch.inference_mode():
             return self.network.read(rows)
 
-    def _draw(self, jobs: Sequence[_Job], options: Options, watch: _Watch) -> list[Pillow.Image]:
+    def _draw(self, jobs: Sequence[Job], options: Options, watch: Watched) -> list[Pillow.Image]:
         """Neighbours for which the request decides the same options, such as a size, are drawn together."""
         pictures: list[Pillow.Image] = []
         for fitted, alike in groupby(jobs, lambda job: self.dialogue.fitted(job.request, options)):
-            own = list(alike)
-            for begin in range(0, len(own), self.batch):
-                part = own[begin : begin + self.batch]
-                made = self._made(part, fitted, watch=watch.of(self, len(pictures), len(part), len(jobs)))
-                pictures += [picture for one in made for picture in self._decoded(one)]
+            for made in self._fill(list(alike), fitted, watch, len(pictures), len(jobs)):
+                pictures += self._decoded(made)
         return pictures
 
+    def _fill(
+        self, jobs: Sequence[Job], options: Options, watch: Watched, before: int = 0, all_: int = 0
+    ) -> Iterator[Made]:
+        """The jobs' canvases, a batch at a time. before, all_: how many pictures were made beforehand, and are to be in
+        all."""
+        for begin in range(0, len(jobs), self.batch):
+            part = self._thought(jobs[begin : begin + self.batch], options)
+            told = watch.of(self.network, self.dialogue, before + begin, len(part), all_)
+            yield from self._made(part, options, watch=told)
+
     def _made(
-        self, jobs: Sequence[_Job], options: Options, said: Sequence[Piece] = (), watch: Watch | None = None
+        self, jobs: Sequence[Job], options: Options, said: Sequence[Piece] = (), watch: Watch | None = None
     ) -> list[Made]:
         """Fill one picture's canvas for each job."""
         branches, grid = self.dialogue.branches(jobs[0].request, options), self.dialogue.grid(options)
-        rows = [self.dialogue.render(job.request, said, branch) for branch in branches for job in jobs]
+        rows = [self.dialogue.render(job.request, [*said, *job.said], branch) for branch in branches for job in jobs]
         start = _together([job.start for job in jobs if job.start is not None])
         context = say(self.network.backbone, self._read(rows), room=grid[0] * grid[-1])
         draws = Draws([job.seed for job in jobs])
         canvas = draw(context, self.dialogue.image(options), grid, len(branches), draws, watch, start)
         return [Made(slots, grid) for slots in canvas.value]
+
+    def _thought(self, jobs: Sequence[Job], options: Options) -> list[Job]:
+        """The jobs with what the model thinks about each before it draws, where that is asked for."""
+        if not options.think or jobs[0].said:
+            return list(jobs)
+        requests = [self.dialogue.thinking(job.request) for job in jobs]
+        thoughts = think(self.network, self.dialogue, requests, options, Draws([job.seed for job in jobs]))
+        return [job._replace(request=r, said=(t,)) for job, r, t in zip(jobs, requests, thoughts, strict=True)]
 
     def _decoded(self, made: Made) -> list[Pillow.Image]:
         """One at a time, and on a CPU by one thread: a picture's bytes depend neither on its neighbours in a
@@ -216,6 +300,7 @@ class Model:
 
     def _answer(self, requests: Sequence[Request], seeds: Sequence[int], options: Options) -> list[Reply]:
         branches = self.dialogue.text_branches(options)
+        requests = [self.dialogue.thinking(r) for r in requests] if options.think else requests
         rows = self._read([self.dialogue.render(r, branch=branch) for branch in branches for r in requests])
         context = say(self.network.backbone, rows, room=options.max_tokens)
         draws = Draws(seeds)
@@ -231,9 +316,12 @@ class Model:
     ) -> Iterator[Part | Draft]:
         """One reply, part by part."""
         if request.want == "image":
-            yield from map(Image, self._draw(_jobs([request], 1, seed), options, _Watch(progress)))
+            jobs = self._thought(jobs_of([request], 1, seed), options)
+            yield from (Text(self.dialogue.spell(thought.ids[:-1])) for job in jobs for thought in job.said)
+            yield from map(Image, self._draw(jobs, options, Watched(progress)))
             return
         dialogue, said, draws = self.dialogue, list[Piece](), Draws([seed])
+        request = dialogue.thinking(request) if options.think else request
         branches = dialogue.text_branches(options)
         rows = self._read([dialogue.render(request, branch=branch) for branch in branches])
         context = say(self.network.backbone, rows, room=options.max_tokens)
@@ -247,8 +335,8 @@ class Model:
             if stop is None or stop != dialogue.opening or request.want != "any":
                 return
             said.append(Ids([*ids, stop]))
-            watch = _Watch(progress).of(self, 0, 1, 1)
-            (made,) = self._made([_Job(request, seed + count)], options, said, watch)
+            watch = Watched(progress).of(self.network, dialogue, 0, 1, 1)
+            (made,) = self._made([Job(request, seed + count)], options, said, watch)
             yield from map(Image, self._decoded(made))
             said += [made, Ids(list(dialogue.closing))]
             with torch.inference_mode():
@@ -295,59 +383,3 @@ def _joined(parts: Iterable[Part]) -> list[Part]:
 
 def _image(source: Any) -> Image:
     return source if isinstance(source, Image) else Image.open(source)
-
-
-def _said(text: str | Sequence[str], complaint: str) -> list[str]:
-    texts = [text] if isinstance(text, str) else list(text)
-    if any(not isinstance(t, str) or not t.strip() for t in texts):
-        raise InputError(complaint)
-    return texts
-
-
-class _Job(NamedTuple):
-    """One picture to be made."""
-
-    request: Request
-    seed: int
-    start: Given | None = None
-
-
-def _jobs(
-    requests: Sequence[Request], n: int, seed: int | Sequence[int], starts: Sequence[Given] | None = None
-) -> list[_Job]:
-    if not 1 <= n <= 1024:
-        raise InputError(f"n must lie in 1..1024, not {n}")
-    begun, seeds = starts or [None] * len(requests), _seeds(seed, len(requests))
-    asked = zip(requests, seeds, begun, strict=True)
-    return [_Job(request, first + k, start) for request, first, start in asked for k in range(n)]
-
-
-def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
-    seeds = [seed] * count if isinstance(seed, int) else list(seed)
-    if len(seeds) != count:
-        raise InputError(f"{len(seeds)} seeds for {count} requests; give one, or one for each")
-    return seeds
-
-
-@dataclass(frozen=True)
-class _Watch:
-    """Who wants to hear of the work on many pictures."""
-
-    progress: Progress | None = None
-    preview: Preview | None = None
-    every: int = 8
-
-    def of(self, model: Model, begin: int, size: int, jobs: int) -> Watch | None:
-        """For one batch: its share of the whole, counted in canvas slots, and its pictures so far."""
-        if self.progress is None and self.preview is None:
-            return None
-
-        def watch(step: Step, canvas: Canvas) -> None:
-            if self.progress is not None:
-                done = int(canvas.known.sum(1).min())
-                self.progress(begin * canvas.slots + done * size, jobs * canvas.slots)
-            if self.preview is not None and (step.index + 1) % self.every == 0:
-                for row in range(size):
-                    self.preview(begin + row, sketch(model.network, model.dialogue, canvas, row))
-
-        return watch

@@ -27,7 +27,7 @@ from diptych.models import layouts
 from diptych.models.absorbed import HEAT, Lesson, Sampling
 from diptych.models.companions import Companion
 from diptych.models.family import Dialogue, Family, Options
-from diptych.models.joint import Joint, JointNetwork, Run
+from diptych.models.joint import Joint, JointNetwork, Run, Sheet
 from diptych.models.network import Ids, Made, Network, Piece, Seen
 from diptych.tokenizers.absent import Absent, text_tokenizer
 from diptych.tokenizers.codes import VisualTokenizer, vq_tokenizer
@@ -51,7 +51,7 @@ class UniDiscDialogue(Dialogue):
     """`<s> system </s><s> text </s><s><image> codes </s>` where conversations are interleaved; else one text, padded
     to its fixed length with tokens that everyone sees, and its image. Without guidance every given token is hidden."""
 
-    can = frozenset({"chat", "generate", "inpaint"})
+    can = frozenset({"chat", "generate", "inpaint", "infill"})
     ending, stops = EOS, frozenset({EOS})
 
     def __init__(self, folder: Path, config: dict[str, Any], network: JointNetwork):
@@ -107,20 +107,27 @@ class UniDiscDialogue(Dialogue):
             raise InputError(f"this model's texts have {self.length} tokens; begin with fewer than {len(begun)}")
         return [Ids(begun), Seen(self.source(pictures[0].pixels))]
 
-    def sheet(self, request: Request) -> tuple[list[Run], Given]:
+    def sheet(self, request: Request, anew: Tensor | None = None) -> Sheet:
         """A text with `<m>` for each open token, or `<m3>` for three, and a picture after it, as one canvas that
-        `joint` fills (official infilling): its runs, and what is known of it."""
+        `joint` fills (official infilling). anew: Bool[N], the picture's slots that are open too."""
         if len(pictures := _pictures(request)) != 1:
             raise InputError("text is filled in beside exactly one picture; give one")
         pixels = self.source(pictures[0].pixels)[None].to(self.network.device, self.network.dtype)
         codes = self.network.encode(pixels)[0] + self.mask + 1
+        codes = codes if anew is None else codes.masked_fill(anew.to(codes.device), self.mask)
         if self.interleaved:
-            before, after = [*self._said(request.turns, open_=True), BOS, self._image], [EOS]
+            said = self._said(request.turns, open_=True)
+            text = slice(len(said) - len(self._turns(request.turns, True)) + 1, len(said) - 1)
+            before, after = [*said, BOS, self._image], [EOS]
         else:
-            before, after = self._padded(self._encode(" ".join(_merged(request.turns)), open_=True)), []
+            ids = self._encode(" ".join(_merged(request.turns)), open_=True)
+            before, after, text = self._padded(ids), [], slice(1, min(len(ids), self.length - 2) + 1)
         value = torch.cat([codes.new_tensor(before), codes, codes.new_tensor(after)])
+        known, picture = value != self.mask, slice(len(before), len(before) + len(codes))
+        if known.all():
+            raise InputError("nothing is left open: write <m> in the text where a token is missing, or give a mask")
         runs = [Run(len(before)), Run(grid=self.grid(Options())), *([Run(1)] if after else [])]
-        return runs, Given(value, value != self.mask)
+        return Sheet(runs, Given(value, known), text, picture)
 
     def _padded(self, ids: list[int]) -> list[int]:
         """A text in its fixed length; too long a one is cut before its end mark."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from diptych.backbone.context import Context
 from diptych.backbone.packing import Sample
-from diptych.canvas import Canvas, Draws, Given, Step, Writer
+from diptych.canvas import Canvas, Draws, Given, Writer
 from diptych.samplers.loop import blank, visits
 
-Watch = Callable[[Step, Canvas], None]
+Watch = Callable[[int, int, Canvas], None]  # visits so far, visits in all, and the canvas
 
 
 @torch.inference_mode()
@@ -34,9 +34,10 @@ def draw(
     device = context.backbone.embed.weight.device
     canvas = start = blank(writer, len(draws.generators), grid, draws, device)
     start = begun(start, given)
-    for step, canvas in visits(context, writer, start, branches, draws):
+    count = 0 if watch is None else sum(1 for _ in writer.schedule(start))
+    for number, (_, canvas) in enumerate(visits(context, writer, start, branches, draws), 1):
         if watch is not None:
-            watch(step, canvas)
+            watch(number, count, canvas)
     return canvas
 
 

@@ -26,6 +26,7 @@ class FakeModel:
     dtype: torch.dtype = torch.float32
     network: Any = field(default_factory=lambda: torch.nn.Linear(2, 3))
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+    loaded: list[tuple[Any, ...]] = field(default_factory=list)
     interrupt: bool = False
 
     def picture(self, seed: int) -> PIL.Image.Image:
@@ -49,6 +50,14 @@ class FakeModel:
         film = {name: options[name] for name in ("preview", "every") if name in options}
         return self.generate(instruction, n=n, seed=seed, **film)
 
+    def extend(self, image, prompt, *, side, n=1, seed=0, progress=None, **options):
+        self.calls.append(("extend", prompt, side, n, seed, options))
+        return [self.picture(seed + k) for k in range(n)]
+
+    def infill(self, text, image, *, mask=None, seed=0, progress=None, **options):
+        self.calls.append(("infill", text, mask, seed, options))
+        return Reply((Text(text.replace("<m>", "red")), Image(self.picture(seed))), seed)
+
     def chat(self, turns, *, want="text", stream=False, seed=0, **options):
         turns = conversation(turns)
         self.calls.append(("chat", turns, want, options))
@@ -71,7 +80,7 @@ class Result:
 @pytest.fixture
 def model(monkeypatch) -> FakeModel:
     fake = FakeModel()
-    monkeypatch.setattr("diptych.cli.console._load", lambda name, device, dtype: fake)
+    monkeypatch.setattr("diptych.cli.console._load", lambda *how: fake.loaded.append(how) or fake)
     return fake
 
 

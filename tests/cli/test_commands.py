@@ -72,6 +72,33 @@ def test_edit_of_several_pictures(run, model, photo):
     assert len(model.calls[0][1]) == 2
 
 
+def test_options_of_flow_and_of_memory_are_passed_on(run, model, photo):
+    flow = ["--interval", "0.4-1", "--renorm", "channel", "--shift", 3, "--foresee", 2, "--think", "--steps", 4]
+    memory = ["--quantize", "int8", "--offload", "--device", "cuda", "--dtype", "bfloat16"]
+    told = {"steps": 4, "interval": (0.4, 1.0), "renorm": "channel", "shift": 3.0, "foresee": 2, "think": True}
+    assert run("generate", "a cat", *flow, *memory).code == run("edit", photo, "greener", *flow, *memory).code == 0
+    assert [call[-1] for call in model.calls if call[1] == ["a cat"] or call[0] == "edit"] == [told, told]
+    assert run("ask", photo, "What?", "--think", "--json", *memory).code == 0 and model.calls[-1][-1]["think"] is True
+    assert model.loaded == [("janus-emoji", "cuda", "bfloat16", "int8", True)] * 3
+    assert run("generate", "a cat").code == 0 and model.calls[-1][-1] == {}
+    for wrong in ("0.4", "a-b", "1..2-3"):
+        assert "0.4-1.0" in run("generate", "a cat", "--interval", wrong).err
+
+
+def test_extend_names_its_sides(run, model, photo):
+    result = run("extend", photo, "a field", "-n", 2, "--side", "left", "--side", "left", "--steps", 4)
+    assert result.out.split() == ["a-field-0.png", "a-field-1.png"]
+    assert model.calls == [("extend", "a field", ["left", "left"], 2, 0, {"steps": 4})]
+
+
+def test_infill_says_and_shows(run, model, photo, tmp_path):
+    result = run("infill", photo, "a <m> cat", "--mask", photo, "--out", "cat.png", "--seed", 3)
+    assert result.out.split("\n")[:2] == ["a red cat", "cat.png"] and (tmp_path / "cat.png").is_file()
+    assert model.calls[0][1] == "a <m> cat" and model.calls[0][2].size == (40, 30)
+    found = json.loads(run("infill", photo, "a <m> cat", "--json").out)
+    assert found["text"] == "a red cat" and (tmp_path / found["file"]).is_file()
+
+
 def test_ask_streams_the_answer(run, model, photo):
     assert run("ask", photo, photo, "What is this?").out == "2 pictures, What is this?\n"
     found = json.loads(run("ask", photo, "What?", "--json").out)

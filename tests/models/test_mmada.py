@@ -19,6 +19,7 @@ from diptych.models.family import Options
 from diptych.models.mmada import GUIDANCE, Marks, MMaDA, MMaDADialogue, llada
 from diptych.models.model import Model
 from diptych.models.network import Ids, Network, Seen
+from diptych.models.painting import Side, beyond, onward
 from diptych.tokenizers.absent import Absent
 from diptych.tokenizers.text import TextTokenizer
 from diptych.training.batches import Learn, losses
@@ -211,6 +212,46 @@ def test_painting_into_a_picture() -> None:
         source, "a cat", mask=mask, steps=4, preview=lambda _, sketch: sketches.append(sketch), every=1
     )
     assert len(sketches) == 4 and sketches[-1].tobytes() == painted.tobytes() != sketches[0].tobytes()
+
+
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
+def test_a_picture_goes_on_beyond_its_edge(side: Side) -> None:
+    """The half that is not shared with the new canvas keeps its codes; several sides make it larger still."""
+    source, told = picture(), list[tuple[int, int]]()
+    network: Any = model().network
+    codes = network.encode(talk().source(source)[None])[0].view(4, 4)
+    two = model().extend(source, "a cat", side=side, n=2, seed=3, steps=4, progress=lambda *how: told.append(how))
+    across = side in ("left", "right")
+    assert [p.size for p in two] == [(24, 16) if across else (16, 24)] * 2 and two[0].tobytes() != two[1].tobytes()
+    assert two[1].tobytes() == model().extend(source, "a cat", side=side, seed=4, steps=4)[0].tobytes()
+    assert told[-1] == (32, 32) and told == sorted(told)
+    begun = beyond(codes, side, (4, 4))
+    whole = onward(codes, torch.where(begun.known, begun.value, -1).view(4, 4), side)
+    assert whole.shape == ((4, 6) if across else (6, 4)) and int((whole == -1).sum()) == 8
+    kept = whole[whole != -1]
+    assert torch.equal(kept, codes.flatten())
+    (further,) = model().extend(source, ["a cat", "a dog"], side=[side, side], steps=4)
+    assert further.size == ((32, 16) if across else (16, 32))
+
+
+def test_edges_that_are_not_there() -> None:
+    for side, prompt, wrong in (
+        ("up", "a", "top, bottom"),
+        (["left", "top"], "a", "not both"),
+        ("left", ["a"] * 2, "2 p"),
+    ):
+        with pytest.raises(InputError, match=wrong):
+            model().extend(picture(), prompt, side=side)
+
+
+def test_thinking_stands_before_the_answer() -> None:
+    plain, thought = (model().chat("a cat", max_tokens=8, think=think).text for think in (False, True))
+    asked = Request.of("a cat")
+    (spoken,) = talk().render(talk().thinking(asked))
+    assert isinstance(spoken, Ids) and "<think> </think>" in talk().tokenizer.decode(spoken.ids) and plain != thought
+    assert model().chat_batch(["a cat"], max_tokens=8, think=True)[0].text == thought
+    with pytest.raises(CapabilityError, match="leave think out"):
+        model().generate("a cat", think=True)
 
 
 def test_a_learned_image_row() -> None:

@@ -21,6 +21,7 @@ from diptych.models.family import Options
 from diptych.models.joint import Run
 from diptych.models.model import Model
 from diptych.models.network import Ids, Made, Seen
+from diptych.models.painting import under
 from diptych.models.registry import recognise
 from diptych.models.unidisc import SYSTEM, UniDisc, UniDiscDialogue
 from diptych.samplers.conversation import draw, say, write
@@ -115,8 +116,8 @@ def test_prompts(golden: GoldenSet, interleaved: Model, monkeypatch: pytest.Monk
     name = "multi_turn_image_last"
     turns = [Turn.user(image, "What animal is this?"), Turn.assistant("A cat."), Turn.user("What colour is it?")]
     assert prompt(interleaved, Request.of(turns), slots[name]) == official.pop(name)
-    runs, given = dialogue.sheet(Request.of([Turn.user("A <m3> on a mat", image)]))
-    before = shown(interleaved, given.value[: runs[0].length].tolist())
+    sheet = dialogue.sheet(Request.of([Turn.user("A <m3> on a mat", image)]))
+    before = shown(interleaved, sheet.given.value[: sheet.runs[0].length].tolist())
     assert spelled(before) == official.pop("infill_text_with_masks_image_last")
     dialogue.tokenizer.__dict__.pop("_spelling", None)
     assert not official, f"no check is written for the prompts {sorted(official)}"
@@ -167,16 +168,28 @@ def test_paints_over_a_part(model: Model) -> None:
 
 def test_fills_in_text_and_image_together(model: Model) -> None:
     dialogue: Any = model.dialogue
-    runs, given = dialogue.sheet(Request.of([Turn.user("A <m2> on mat", picture())]))
-    assert (given.value == dialogue.mask).sum() == 2
-    known = given.known.clone()
-    known[runs[0].length + 1 : runs[0].length + 5] = False
-    writer = dialogue.joint(runs, Options(steps=2))
-    start = type(given)(given.value[None], known[None])
-    context = say(model.network.backbone, [[], []])
-    canvas = draw(context, writer, (len(known),), 2, Draws([0]), given=start)
+    source, mask = picture(2, model.image_size), Pillow.new("L", model.image_size)
+    mask.paste(255, (0, 0, model.image_size[0] // 2, model.image_size[1]))
+    anew = under(dialogue, Image(source), Image(mask), dialogue.grid(Options()))
+    sheet = dialogue.sheet(Request.of([Turn.user("A <m2> on mat", source)]), anew)
+    assert (sheet.given.value[sheet.text] == dialogue.mask).sum() == 2
+    assert torch.equal(~sheet.given.known[sheet.picture], anew) and 0 < anew.sum() < len(anew)
+    seen = list[tuple[int, int]]()
+    reply = model.infill("A <m2> on mat", source, mask=mask, steps=2, progress=lambda *how: seen.append(how))
+    assert reply == model.infill("A <m2> on mat", source, mask=mask, steps=2) and seen[-1][0] == seen[-1][1]
+    assert reply.images[0].size == model.image_size and reply.text
+    alone = model.infill("A <m2> on mat", source, steps=2)
+    (kept,) = model.dialogue.pictures(
+        model.network.decode(model.network.encode(dialogue.source(source)[None]), dialogue.grid(Options()))
+    )
+    assert np.array_equal(np.asarray(alone.images[0]), np.asarray(kept))  # without a mask the picture stays
+    with pytest.raises(InputError, match="nothing is left open"):
+        model.infill("A cat on mat", source)
+    writer, known = dialogue.joint(sheet.runs, Options(steps=2)), sheet.given.known
+    start = type(sheet.given)(sheet.given.value[None], known[None])
+    canvas = draw(say(model.network.backbone, [[], []]), writer, (len(known),), 2, Draws([0]), given=start)
     assert canvas.known.all() and (canvas.value != dialogue.mask).all()
-    assert torch.equal(canvas.value[0][known], given.value[known])
+    assert torch.equal(canvas.value[0][known], sheet.given.value[known])
     kinds = writer.port.kinds(len(known))
     assert torch.equal(canvas.value[0] > dialogue.mask, kinds == 1)
 

@@ -50,6 +50,7 @@ WORDS = {
         "generate": "画图",
         "edit": "编辑",
         "inpaint": "局部重绘",
+        "infill": "图文补全",
         "interleave": "图文交错",
         "bagel": "混合 Transformer，SigLIP 看图，在 FLUX 的 VAE 上用流匹配画图和编辑",
         "harmon": "同一个 MAR 编码器看图并呈现正在画的图，Qwen2.5 居中思考",

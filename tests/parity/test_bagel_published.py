@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 import diptych
 from diptych.errors import InputError, WeightsError
+from diptych.models import bagel
 from diptych.models.bagel import MARKS, THINK_THEN_ANSWER, THINK_THEN_DRAW, Bagel
 from diptych.models.family import Options
 from diptych.models.model import Model
@@ -261,6 +262,36 @@ def test_options_change_the_picture(golden: GoldenSet, model: Callable[[GoldenSe
     for wrong in ({"interval": (0.6, 0.2)}, {"renorm": "none"}, {"shift": 0.0}, {"foresee": 0}):
         with pytest.raises(InputError, match=next(iter(wrong))):
             found.generate("5", **wrong)
+
+
+@EVERY_SET
+def test_thinks_before_it_draws(golden: GoldenSet, model: Callable[[GoldenSet], Model]) -> None:
+    """The thought is the conversation's text, and what the picture is drawn from."""
+    found, how = model(golden), {"steps": 2, "size": (32, 48), "max_tokens": 5}
+    with pytest.MonkeyPatch.context() as patch:  # the published words are not in the set's vocabulary of numbers
+        patch.setattr(bagel, "THINK_THEN_DRAW", "11 12")
+        patch.setattr(bagel, "THINK_THEN_ANSWER", "13 14")
+        reply = found.chat("5 6 7", want="image", think=True, **how)
+        (picture,) = reply.images
+        assert reply.text and len(reply.text.split()) <= 5
+        both = found.generate(["5 6 7", "8"], think=True, **how)
+        assert near(both[0], picture) and not near(picture, found.generate("5 6 7", **how)[0])
+        asked = Request((Turn.system("11 12"), Turn.user("5 6 7")), "any")
+        assert reply.text == found.chat(asked.turns, max_tokens=5).text
+        edited = found.edit(painted(1, 45, 70), "5 6", think=True, **how)
+        assert not near(edited[0], found.edit(painted(1, 45, 70), "5 6", **how)[0])
+        assert (
+            found.chat("5", think=True, max_tokens=5).text
+            == found.chat([Turn.system("13 14"), Turn.user("5")], max_tokens=5).text
+        )
+
+
+@EVERY_SET
+def test_progress_counts_to_the_end(golden: GoldenSet, model: Callable[[GoldenSet], Model]) -> None:
+    told = list[tuple[int, int]]()
+    model(golden).generate(["5 6 7", "8"], steps=4, size=(32, 48), progress=lambda *how: told.append(how))
+    slots = told[0][1] // 2
+    assert told == [(slots * 2 * visit // 4, slots * 2) for visit in (1, 2, 3, 4)]
 
 
 @EVERY_SET

@@ -450,6 +450,13 @@ def test_prompts(golden: GoldenSet) -> None:
         part = part if isinstance(part, str) else part["text"]
         (piece,) = talks.render(Request(conversation(part)))
         assert isinstance(piece, Ids) and talks.tokenizer.decode(piece.ids, specials=True) == part
+    for plain, thought in (
+        ("text_generation", "text_generation_thinking"),
+        ("understanding", "understanding_thinking"),
+    ):
+        plain, thought = (part if isinstance(part, str) else part["text"] for part in (shown[plain], shown[thought]))
+        (piece,) = talks.render(talks.thinking(Request(conversation(plain))))
+        assert isinstance(piece, Ids) and talks.tokenizer.decode(piece.ids, specials=True) == thought
     for part, branch in ((shown["generation"], "full"), (shown["unconditional"], "no_text")):
         (piece,) = talks.render(Request.of(part["prompt"] or "unread", "image"), branch=branch)
         assert isinstance(piece, Ids)

@@ -22,7 +22,7 @@ from diptych.encoders.preprocess import to_uint8
 from diptych.models.family import Options
 from diptych.models.model import Model
 from diptych.models.network import Ids, Piece, Seen
-from diptych.models.painting import covered
+from diptych.models.painting import beyond, covered, onward
 from diptych.objectives.tokens import OPEN, Masked, Token, argmax, race
 from diptych.samplers.conversation import cut, say, write
 from diptych.samplers.loop import look, visits
@@ -294,15 +294,16 @@ def inpaint(found: Any, golden: GoldenSet, name: str, case: Case) -> None:
 def extrapolate(found: Any, golden: GoldenSet, name: str, case: Case) -> None:
     """To the right: the right half of the picture is known and stands on the left of the new canvas."""
     assert (case.settings["direction"], case.settings["offset"]) == ("right", 0)
-    height, width = found.dialogue.grid(Options())
-    codes = found.network.encode(case.inputs["pixels"]).view(-1, height, width)
-    canvas, half = begun(found, case), width // 2
-    close(canvas.value.view(codes.shape)[..., :half], codes[..., -half:], name="known half")
-    assert (canvas.value.view(codes.shape)[..., half:] == OPEN).all()
-    new = painted(found, golden, case).view(codes.shape)
-    wide = torch.cat([codes[..., :-half], new], -1)
+    grid = found.dialogue.grid(Options())
+    codes, canvas = found.network.encode(case.inputs["pixels"]), begun(found, case)
+    for own, known, value in zip(codes, canvas.known, canvas.value, strict=True):
+        ours = beyond(own.view(grid), "right", grid)
+        close(ours.known, known, name="known half")
+        close(torch.where(ours.known, ours.value, OPEN), value, name="value")
+    pairs = zip(codes, painted(found, golden, case), strict=True)
+    wide = torch.stack([onward(own.view(grid), new.view(grid), "right") for own, new in pairs])
     close(wide, case.outputs["grid_tokens"], name="grid_tokens")
-    shown(found, wide.flatten(1), (height, wide.shape[-1]), case)
+    shown(found, wide.flatten(1), (grid[0], wide.shape[-1]), case)
 
 
 # --- learning ------------------------------------------------------------------------------------------------
