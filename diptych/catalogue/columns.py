@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any
 
-from diptych.catalogue.records import Entry, Model, Score
+from diptych.catalogue.records import Benchmark, Entry, Model, Score
 from diptych.catalogue.running import Running, runs
+from diptych.catalogue.scored import Scorer, scorers
 
 Cell = Callable[[Any], str]
 
@@ -23,6 +24,10 @@ def line(value: Any) -> str:
     if isinstance(value, Running):
         return value.family
     return f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())
+
+
+def scorer(one: Scorer) -> str:
+    return one.name if one.verified else f"{one.name} (unverified)"
 
 
 def _of(name: str) -> Cell:
@@ -47,6 +52,7 @@ COLUMNS: dict[str, dict[str, Cell]] = {
         "metrics": _of("metrics"),
         "judge": _of("judge"),
         "size": _of("size"),
+        "scored here": lambda record: ", ".join(map(scorer, scorers(record))),
     },
     "datasets": {
         "data set": _of("name"),
@@ -73,16 +79,20 @@ def table_of(record: Entry) -> str:
 
 
 def facts(record: Entry) -> dict[str, Any]:
-    """All of a record as plain values, for programs; of a model also what runs it here."""
+    """All of a record as plain values, for programs; also what runs a model or scores a benchmark here."""
     found = {"table": table_of(record)} | asdict(record)
     if isinstance(record, Model):
         found["runs_here"] = [asdict(running) for running in runs(record)]
+    if isinstance(record, Benchmark):
+        found["scored_here"] = [one._asdict() for one in scorers(record)]
     return found
 
 
 def lines(record: Entry) -> dict[str, str]:
-    """All of a record, a line of text a field; of a model also the families that run it here."""
+    """All of a record, a line of text a field; also the families that run a model, the scorers of a benchmark."""
     found = {field.name: line(getattr(record, field.name)) for field in fields(record)}
     if isinstance(record, Model):
         found["runs_here"] = line(runs(record))
+    if isinstance(record, Benchmark):
+        found["scored_here"] = ", ".join(map(scorer, scorers(record)))
     return found | {name: found.pop(name) for name in ("in_survey", "notes", "sources")}  # these last

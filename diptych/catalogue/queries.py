@@ -11,6 +11,7 @@ from diptych.catalogue import terms
 from diptych.catalogue.catalogue import plain
 from diptych.catalogue.records import Entry, Model
 from diptych.catalogue.running import runs
+from diptych.catalogue.scored import scorers
 from diptych.errors import InputError
 
 R = TypeVar("R", bound=Entry)
@@ -33,7 +34,7 @@ class Query:
 
     classed: by option (a key of `WORDS`), the words of which a record has one; of `can` it has all.
     since, until: YYYY, YYYY-MM or YYYY-MM-DD, both included; a record is compared as exactly as both dates are known.
-    runs_here: models that a family of `models/` runs.
+    here: models that a family of `models/` runs, benchmarks that `evaluation/` scores.
     search: words that all stand in a record, as wholes or beginnings, in any case and in any of its texts.
     Raises InputError for a word that no table has, and for a date that is none.
     """
@@ -41,7 +42,7 @@ class Query:
     classed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     since: str | None = None
     until: str | None = None
-    runs_here: bool = False
+    here: bool = False
     search: str = ""
 
     def __post_init__(self) -> None:
@@ -99,7 +100,7 @@ def _fits(record: Entry, query: Query) -> bool:
         return False
     if query.until and _upto(record.date, query.until) > _upto(query.until, record.date):
         return False
-    return not query.runs_here or (isinstance(record, Model) and bool(runs(record)))
+    return not query.here or bool(runs(record) if isinstance(record, Model) else scorers(record))
 
 
 def _upto(date: str, other: str) -> str:

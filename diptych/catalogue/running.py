@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": 'diptych generate "a red apple" --model {}',
     "edit": 'diptych edit picture.png "Make it blue." --model {}',
     "inpaint": 'diptych edit picture.png "a cat" --mask mask.png --model {}',
+    "infill": 'diptych infill picture.png "a <m> cat" --model {}',
 }
 PACKAGE = Path(__file__).parents[1]
 # In an installation the figures lie beside the records; in the repository they are a page of the docs.

@@ -1,5 +1,5 @@
-"""The command line: `diptych generate | ask | chat | edit | models | convert | demo | train | eval | score |
-compare | survey`.
+"""The command line: `diptych generate | ask | chat | edit | extend | infill | models | convert | demo |
+train | eval | score | compare | survey`.
 
 Nothing heavy is imported before a command runs, so that `diptych --help` answers at once.
 """

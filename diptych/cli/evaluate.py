@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 SUITES = ("emoji",)
 GROUPS = {"emoji": ("emoji-draw", "emoji-ask", "emoji-edit")}
 # What of the options concerns answers in words, and what pictures.
-CONCERNS = {"text": ("temperature", "max_tokens"), "image": ("guidance", "temperature", "steps", "size")}
+CONCERNS = {
+    "text": ("temperature", "max_tokens", "think"),
+    "image": ("guidance", "temperature", "steps", "size", "think"),
+}
 
 
 @command
@@ -53,6 +56,7 @@ def evaluate(
     steps: options.Steps = None,
     size: options.Size = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+    think: options.Think = False,
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="This process's share, from 0/N; torchrun says it by itself.")
     ] = None,
@@ -64,7 +68,12 @@ def evaluate(
 ) -> None:
     """Measure a model on benchmarks, or on the built-in suite. A stopped run goes on where it was."""
     chosen = options.given(
-        guidance=guidance, temperature=temperature, steps=steps, size=options.parse_size(size), max_tokens=max_tokens
+        guidance=guidance,
+        temperature=temperature,
+        steps=steps,
+        size=options.parse_size(size),
+        max_tokens=max_tokens,
+        think=think,
     )
     if bench is None:
         _suite(partial(load_model, model, device, dtype, quantize, offload), on, sets, limit, out, as_json)

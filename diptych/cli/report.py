@@ -164,7 +164,7 @@ def _row_card(run: Run, benchmark: Benchmark, row: Row, answer: Mapping[str, Any
     pictures = [
         shown for path, label in zip([*sources, *made], labels, strict=True) if (shown := _thumbnail(path, label))
     ]
-    said = answer.get("answer", "") or _reasons(verdict)
+    said = answer.get("answer", "") or (benchmark.told(row, found) if benchmark.told else _reasons(verdict))
     graded = "" if value is None or value in (0, 1) else f" ({value:.0%})"
     return Card(
         asked=_cut(row.prompt),

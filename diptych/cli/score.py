@@ -119,13 +119,16 @@ def _print(one: "Comparison") -> None:
     from rich.text import Text
 
     grid = Table(box=SIMPLE_HEAD, title=None)
-    for name in ("figure", one.first, one.second, "difference", "95 % interval", "p"):
-        grid.add_column(Text(name), overflow="fold", justify="left" if name == "figure" else "right")
+    for name in ("figure", "first", "second", "difference", "95 % interval", "p"):
+        grid.add_column(
+            name, no_wrap=name != "figure", overflow="fold", justify="left" if name == "figure" else "right"
+        )
     for d in one.differences:
         cells = [d.figure, f"{d.first:.4f}", f"{d.second:.4f}", f"{d.second - d.first:+.4f}"]
         cells += [f"{d.low:+.4f} to {d.high:+.4f}", f"{d.p:.3f}"]
         grid.add_row(*map(Text, cells), style="bold" if d.figure == one.figure else None)
     console = Console()
+    console.print(Text(f"first: {one.first}\nsecond: {one.second}"), soft_wrap=True)
     console.print(grid)
     console.print(Text(f"{one.rows} rows that both answered"), soft_wrap=True)
     if one.mcnemar is not None:

@@ -79,10 +79,12 @@ def models(
 
 @listing
 def benchmarks(
-    task: Annotated[list[str] | None, _words(terms.BENCHMARK_TASKS)] = None, **shared: Unpack[Shared]
+    task: Annotated[list[str] | None, _words(terms.BENCHMARK_TASKS)] = None,
+    scored_here: Annotated[bool, typer.Option("--scored-here", help="Only those that this library scores.")] = False,
+    **shared: Unpack[Shared],
 ) -> None:
-    """List benchmarks: what they ask, how answers are judged."""
-    _list("benchmarks", {"task": task}, shared)
+    """List benchmarks: what they ask, how answers are judged, which are scored here."""
+    _list("benchmarks", {"task": task}, shared, scored_here)
 
 
 @listing
@@ -106,12 +108,12 @@ def form(as_json: bool = False, as_csv: bool = False, markdown: bool = False, as
     return names[0] if names else ""
 
 
-def _list(table: str, classed: dict[str, list[str] | None], shared: Shared, runs_here: bool = False) -> None:
+def _list(table: str, classed: dict[str, list[str] | None], shared: Shared, here: bool = False) -> None:
     from diptych.catalogue import load
     from diptych.catalogue.queries import Query, select
 
     words = {name: given or () for name, given in classed.items()}
-    query = Query(words, shared["since"], shared["until"], runs_here, shared["search"])
+    query = Query(words, shared["since"], shared["until"], here, shared["search"])
     asked = form(shared["as_json"], shared["as_csv"], shared["markdown"], shared["as_bibtex"])
     _print(table, select(load().table(table), query), asked)
 

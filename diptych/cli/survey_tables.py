@@ -10,14 +10,22 @@ from rich.text import Text
 
 from diptych.catalogue.addresses import addresses
 from diptych.catalogue.columns import COLUMNS, lines, table_of
-from diptych.catalogue.records import Entry, Model
+from diptych.catalogue.records import Benchmark, Entry, Model
 from diptych.catalogue.running import Running, commands, runs
+from diptych.catalogue.scored import scorers
 
 WIDTH = 160  # where nothing says how wide the reader is
 ROOMY, WIDE = 120, ("images by", "sizes", "metrics", "format", "on the hub", "code")  # left out of narrower terminals
-STYLES = {"date": "dim", "runs here": "bold green", "paradigm": "cyan", "task": "cyan", "section": "cyan"}
+STYLES = {
+    "date": "dim",
+    "runs here": "bold green",
+    "scored here": "bold green",
+    "paradigm": "cyan",
+    "task": "cyan",
+    "section": "cyan",
+}
 # What a sheet shows elsewhere than among its lines.
-APART = ("id", "name", "title", "date_precision", "scores", "sources", "runs_here")
+APART = ("id", "name", "title", "date_precision", "scores", "sources", "runs_here", "scored_here")
 
 
 def print_records(table: str, records: Sequence[Entry]) -> None:
@@ -66,6 +74,8 @@ def print_record(record: Entry) -> None:
     if isinstance(record, Model):
         _print_scores(console, record)
         _print_running(console, record)
+    if isinstance(record, Benchmark):
+        _print_scorers(console, record)
     console.print(Text("sources", style="cyan"))
     for source in record.sources:
         console.print(Text(f"  {source}"))
@@ -96,6 +106,16 @@ def _print_running(console: Console, model: Model) -> None:
         console.print(Text("  no: what a family needs to say is in docs/architecture.md"))
 
 
+def _print_scorers(console: Console, benchmark: Benchmark) -> None:
+    console.print(Text("scored here", style="cyan"))
+    for one in scorers(benchmark):
+        proof = "equal to the official scorer" if one.verified else "by its written rule, unverified"
+        console.print(Text.assemble(("  " + one.name, "bold green"), f"  {proof}"))
+        console.print(Text(f"    {one.command}"), soft_wrap=True)
+    if not scorers(benchmark):
+        console.print(Text("  no"))
+
+
 def _parity(running: Running) -> str:
     if not running.cases or running.worst is None:
         return "parity not measured"
@@ -104,6 +124,8 @@ def _parity(running: Running) -> str:
 
 def _counted(table: str, records: Sequence[Entry]) -> str:
     said = f"{len(records)} {table if len(records) != 1 else table.removesuffix('s')}"
+    if table == "benchmarks" and records:
+        return f"{said}, of which {sum(bool(scorers(record)) for record in records)} scored here"
     here = sum(bool(runs(record)) for record in records if isinstance(record, Model))
     return f"{said}, of which {here} run{'s' if here == 1 else ''} here" if table == "models" and records else said
 

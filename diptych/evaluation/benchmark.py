@@ -46,7 +46,8 @@ class Benchmark:
 
     `tally` may take a row's id for nothing but to tell it from others: resampling gives copies ids of their own.
     pictures: how many are drawn of a prompt; figure: the number people report, `a/b` for b in a table a (empty: the
-    table's first). verified: proven equal to the official scorer, and not only written by its rule.
+    table's first). verified: proven equal to the official scorer, and not only written by its rule. told: what was
+    found for a row, in words for a report.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Benchmark:
     pictures: int = 1
     figure: str = ""
     verified: bool = True
+    told: Callable[[Row, Any], str] | None = None
 
     @property
     def wants(self) -> Want:

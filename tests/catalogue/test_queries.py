@@ -71,9 +71,11 @@ def test_unknown_words_come_with_those_that_are_known(classed, dates, said):
 
 
 def test_what_runs_here(models):
-    found = select(models, Query(runs_here=True))
+    found = select(models, Query(here=True))
     assert {"janus-pro", "bagel", "mmada"} <= {model.id for model in found} and all(runs(model) for model in found)
-    assert select(load().benchmarks, Query(runs_here=True)) == []
+    scored = {benchmark.id for benchmark in select(load().benchmarks, Query(here=True))}
+    assert {"geneval", "wise"} <= scored and "heim" not in scored
+    assert select(load().datasets, Query(here=True)) == []
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,15 @@ def test_a_model_that_runs_here_says_how(site):
     assert "Runs here" not in (site / "en" / "models" / "chameleon.html").read_text("utf-8")
 
 
+def test_a_benchmark_that_is_scored_here_says_how(site):
+    text = (site / "en" / "benchmarks" / "geneval.html").read_text("utf-8")
+    assert "equal to the official scorer" in text and "diptych eval MODEL --bench geneval" in text
+    assert "unverified" in (site / "en" / "benchmarks" / "drawbench.html").read_text("utf-8")
+    assert "--bench" not in (site / "zh" / "benchmarks" / "heim.html").read_text("utf-8")
+    table = (site / "en" / "benchmarks.html").read_text("utf-8")
+    assert "scored here" in table and 'id="here"' in table
+
+
 def test_own_runs_are_on_the_leaderboard(site):
     text = (site / "en" / "leaderboard.html").read_text("utf-8")
     shown = text[text.index('id="own"') : text.index('class="lead"')]

@@ -90,6 +90,10 @@ def test_the_gap_is_what_is_read_and_not_drawn(tmp_path):
         "askable": 1.0,
         "both": 0.5,
     }
+    assert benchmark.told is not None
+    assert benchmark.told(rows[0], found["a"]).endswith("of the true one: 'hippo' (right). Drawn right")
+    assert "its own picture: 'a bone' (right; it shows: bone" in benchmark.told(rows[1], found["b"])
+    assert "Drawn wrong: 0 of 1: hippo" in benchmark.told(rows[1], found["b"])
     blind = OwnEyes(Reader(dict.fromkeys(says, "a bone")))
     found = {row.id: blind.see(row, [path]) for row, path in zip(rows, paths, strict=True)}
     assert (benchmark.score(rows, found)["gap"], benchmark.score(rows, found)["own"]) == (-0.5, 0.5)

@@ -8,6 +8,7 @@ from diptych.catalogue.formats import bibtex
 from diptych.catalogue.lanes import lanes
 from diptych.catalogue.records import Application, Benchmark, Dataset, Entry, Model
 from diptych.catalogue.running import Running, commands, runs
+from diptych.catalogue.scored import scorers
 from diptych.catalogue.site import scores
 from diptych.catalogue.site.diagrams import architecture, legend
 from diptych.catalogue.site.markup import Markup, Part, join, tag
@@ -39,7 +40,7 @@ def sheet(page: Page, record: Entry, catalogue: Catalogue) -> Markup:
     else:
         parts.append(facts)
     if isinstance(record, Benchmark):
-        parts.append(_scored(page, record, catalogue))
+        parts += [_scorers(page, record), _scored(page, record, catalogue)]
     if record.notes:
         parts.append(_section(page, "notes", tag("p", record.notes, lang="en")))
     parts += [_related(page, record, catalogue), _sources(page, record), _citation(page, record)]
@@ -103,6 +104,19 @@ def _scores(page: Page, model: Model, catalogue: Catalogue) -> Markup | None:
     if not model.scores:
         return None
     return _section(page, "published scores", scores.of_model(page, model, catalogue.benchmarks))
+
+
+def _scorers(page: Page, benchmark: Benchmark) -> Markup | None:
+    """The scorers of a benchmark, and how to have it scored."""
+    found = scorers(benchmark)
+    if not found:
+        return None
+    names = [
+        tag("li", tag("b", one.name), " ", page.say("verified scorer" if one.verified else "unverified scorer"))
+        for one in found
+    ]
+    lines = tag("pre", tag("code", "\n".join(one.command for one in found)))
+    return tag("section", tag("h2", page.say("scored here")), tag("ul", names), lines, class_="running")
 
 
 def _scored(page: Page, benchmark: Benchmark, catalogue: Catalogue) -> Markup | None:

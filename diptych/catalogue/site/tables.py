@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from diptych.catalogue.records import Entry, Model
 from diptych.catalogue.running import runs
+from diptych.catalogue.scored import scorers
 from diptych.catalogue.site.language import TABLES
 from diptych.catalogue.site.markup import Markup, Part, join, tag
 from diptych.catalogue.site.page import Page
@@ -36,12 +37,16 @@ def _dated(page: Page, record: Entry) -> Part:
 
 
 def _named(page: Page, record: Entry) -> Part:
-    here = isinstance(record, Model) and runs(record)
-    return page.record(record, class_="here" if here else None, title=record.title)
+    return page.record(record, class_="here" if runs_or_scored(record) else None, title=record.title)
 
 
-def _here(page: Page, model: Model) -> Part:
-    return [tag("span", page.say("yes"), class_="here")] if runs(model) else None
+def _here(page: Page, record: Entry) -> Part:
+    return [tag("span", page.say("yes"), class_="here")] if runs_or_scored(record) else None
+
+
+def runs_or_scored(record: Entry) -> bool:
+    """Whether this library runs a model, or scores a benchmark."""
+    return bool(runs(record) if isinstance(record, Model) else scorers(record))
 
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -63,6 +68,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("metrics", _of("metrics"), wide=True),
         Column("judge", _of("judge"), wide=True),
         Column("size", _of("size"), wide=True),
+        Column("scored here", _here),
     ),
     "datasets": (
         Column("data set", _named),
@@ -94,6 +100,9 @@ FILTERS: dict[str, dict[str, str]] = {
 }
 
 
+ONLY = {"models": "only here", "benchmarks": "only scored"}  # tables of what may run here, and their filter's text
+
+
 def listed(page: Page, table: str, records: Sequence[Entry]) -> Markup:
     """The filters, and a row a record, the newest first."""
     rows = [_row(page, table, record) for record in reversed(records)]
@@ -117,7 +126,7 @@ def _head(page: Page, column: Column) -> Markup:
 def _row(page: Page, table: str, record: Entry) -> Markup:
     classes = {f"data_{option}": _words(record, field) for option, field in FILTERS[table].items()}
     more = " ".join(filter(None, [record.title, record.notes, getattr(record, "backbone", None)]))
-    here = "yes" if isinstance(record, Model) and runs(record) else None
+    here = "yes" if runs_or_scored(record) else None
     cells = [_cell(page, column, record) for column in COLUMNS[table]]
     return tag("tr", cells, **classes, data_here=here, data_text=more)
 
@@ -137,7 +146,7 @@ def _words(record: Entry, field: str) -> str:
 def _filters(page: Page, table: str, count: int) -> Markup:
     search = tag("input", type="search", id="search", placeholder=page.say("search"), aria_label=page.say("search"))
     chosen = [_filter(page, option) for option in FILTERS[table]]
-    here = tag("label", tag("input", type="checkbox", id="here"), page.say("only here")) if table == "models" else None
+    here = tag("label", tag("input", type="checkbox", id="here"), page.say(ONLY[table])) if table in ONLY else None
     shown = tag("output", str(count), id="count")
     reset = tag("button", page.say("reset"), type="reset")
     return tag("form", search, chosen, here, tag("span", shown, f" / {count}", class_="count"), reset, id="filters")

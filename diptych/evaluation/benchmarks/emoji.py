@@ -149,7 +149,13 @@ BENCHMARKS = {
     ),
     "emoji-edit": _benchmark("emoji-edit", SEEN, edit_rows, judge_change, tally_verdicts, ask=ask_picture),
     "emoji-self": _benchmark(
-        "emoji-self", OwnEyes.kind, self_rows, own_pictures.judge, own_pictures.tally, ask=ask_picture
+        "emoji-self",
+        OwnEyes.kind,
+        self_rows,
+        own_pictures.judge,
+        own_pictures.tally,
+        ask=ask_picture,
+        told=own_pictures.told,
     ),
 }
 HOME = FOLDER

@@ -129,6 +129,21 @@ def judge(row: Row, found: Mapping[str, Any]) -> Verdict:
     )
 
 
+def told(row: Row, found: Mapping[str, Any]) -> str:
+    """What was asked and said, and what the judge found wrong with the picture."""
+    verdict, asked = judge(row, found), row.facts["question"]["text"]
+    seen = seen_from_json(found["seen"])
+    right = ", ".join(answers(row.facts["question"], seen)) or "cannot be told"
+    wrong = "; ".join(judge_drawing(seen, Graph.from_json(row.facts["graph"])).reasons)
+    own = f"of its own picture: {found['own']!r} ({_grade(verdict.own)}; it shows: {right})"
+    true = f"of the true one: {found['true']!r} ({_grade(verdict.read)})"
+    return f"{asked} {own}, {true}. {f'Drawn wrong: {wrong}' if wrong else 'Drawn right'}"
+
+
+def _grade(ok: bool | None) -> str:
+    return {True: "right", False: "wrong", None: "open"}[ok]
+
+
 def tally(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> Table:
     """The figures over all rows, and by what is asked."""
     kinds = dict.fromkeys(row.facts["question"]["type"] for row in rows)
