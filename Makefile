@@ -1,7 +1,7 @@
 # Every target sets up what it needs; the second call is quick. Needs Python 3.11 or newer, make and a package index.
 #   make demo         the library at work on the shipped model: terminal report, demo/index.html
 #   make test         all tests            make check    style, types, rules
-#   make train-emoji  train the shipped model anew        make bench    speed on this machine
+#   make train-emoji  train the shipped models anew        make bench    speed on this machine
 #   make parity       measure parity anew: docs/parity.json and the READMEs' tables of models
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
@@ -30,7 +30,8 @@ format: .venv/ready-dev
 train-emoji: .venv/ready-dev
 	for part in emoji-vq emoji-encoder emoji-vq-sharp \
 	    janus-emoji-glyphs janus-emoji-words janus-emoji-names janus-emoji-all \
-	    emoji-vq-apart janus-emoji-objects janus-emoji-paint janus-emoji; do \
+	    emoji-vq-apart janus-emoji-objects janus-emoji-paint janus-emoji \
+	    show-o-emoji-objects show-o-emoji; do \
 	  $(BIN)/diptych train recipes/$$part.toml --out runs/$$part || exit; done
 
 bench: .venv/ready-dev

@@ -78,10 +78,10 @@ def alike(task: UnifiedTask, folder: Path) -> None:
         assert np.array_equal(ours, theirs)
 
 
-def test_the_shipped_recipe_is_sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_shipped_recipes_are_sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The sizes of its files agree with each other and with a tokenizer trained by itself, under Janus' names."""
     monkeypatch.chdir(ROOT)
-    wanted = recipes.read("recipes/show-o-emoji.toml")
+    wanted = recipes.read("recipes/show-o-emoji-objects.toml")
     whole = Checkpoint(ROOT / "diptych" / "builtin" / "janus-emoji")
     tensors = {name: whole[name] for name in whole if name.startswith("gen_vision_model.")}
     save_file(tensors, tmp_path / "vq.safetensors")
@@ -92,6 +92,7 @@ def test_the_shipped_recipe_is_sound(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert torch.equal(codebook, tensors["gen_vision_model.quantize.embedding.weight"].float())
     assert task.dialogue.image_size == (64, 64) and task.conversations.grid == (8, 8)
     assert set(wanted["data"]["shares"]) == {"drawing", "naming", "question", "caption"}
+    assert recipes.read("recipes/show-o-emoji.toml")["model"]["folder"] == wanted["model"]["folder"]
     network: Any = task.module.network
     last = network.first + len(codebook)
     assert (last, task.dialogue.mask) == (task.config["vocab_size"] - 1, last)
