@@ -2,13 +2,14 @@
 #   make demo         the library at work on the shipped model: terminal report, demo/index.html
 #   make test         all tests            make check    style, types, rules
 #   make train-emoji  train the shipped models anew        make bench    speed on this machine
+#   make check-site   the survey's site in headless Chromium, which must be on the path
 #   make parity       measure parity anew: docs/parity.json and the READMEs' tables of models
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check format train-emoji bench parity clean
+.PHONY: demo test check check-site format train-emoji bench parity clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/ready
@@ -22,6 +23,9 @@ check: .venv/ready-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m pytest tests/rules
+
+check-site: .venv/ready-dev
+	$(BIN)/python -m tests.catalogue.browser
 
 format: .venv/ready-dev
 	$(BIN)/ruff check --fix .

@@ -68,7 +68,7 @@ function filtering(form) {
     const chosen = selects.filter((select) => select.value);
     let count = 0;
     for (const row of rows) {
-      const fits = words.every((word) => texts.get(row).includes(word)) && (!here?.checked || row.dataset.here)
+      const fits = words.every((word) => texts.get(row).includes(word)) && (!here?.checked || "here" in row.dataset)
         && chosen.every((select) => row.dataset[select.dataset.filter].split(" ").includes(select.value));
       row.hidden = !fits;
       count += fits;
