@@ -28,7 +28,7 @@ def test_examples_of_the_docs(run, tmp_path, line):
 
 
 def test_examples_name_every_command():
-    commands = ("models", "benchmarks", "datasets", "applications", "show", "compare", "plot")
+    commands = ("models", "benchmarks", "datasets", "applications", "show", "compare", "plot", "site")
     assert {line.split()[2] for line in EXAMPLES} == set(commands)
 
 
