@@ -19,25 +19,25 @@ from diptych.data.worlds.emoji.render import render
 from diptych.data.worlds.emoji.rules import BACKGROUNDS
 from diptych.data.worlds.emoji.scene import Scene, Thing
 from diptych.errors import TrainingError
-from diptych.tokenizers.codes import VisualTokenizer
 
 CANVAS = 256  # of a scene's coordinates
 NOTHING = (255, 0, 255)  # a colour that neither paint nor background has
 
 
-def apart(tokenizer: VisualTokenizer, pixels: Tensor, scenes: Sequence[Scene]) -> Tensor:
-    """Straightened scenes on the ground NOTHING, pixels [B, 3, H, W] in [-1, 1] -> latents [B, C, h, w] before
-    quantisation, empty canvas as each scene's own background.
+def apart(encode: Callable[[Tensor], Tensor], factor: int, pixels: Tensor, scenes: Sequence[Scene]) -> Tensor:
+    """Straightened scenes on the ground NOTHING, pixels [B, 3, H, W] in [-1, 1] -> latents [B, C, h, w], empty canvas
+    as each scene's own background.
 
+    encode: makes latents of pixels, one for `factor` of them a side; before quantisation, where there is one.
     Raises TrainingError for a scene whose objects do not stand on the grid of codes.
     """
-    side, cells = tokenizer.factor, pixels.shape[-1] // tokenizer.factor
+    side, cells = factor, pixels.shape[-1] // factor
     colors = torch.tensor([BACKGROUNDS[scene.bg] for scene in scenes], device=pixels.device) / 127.5 - 1
-    empty = tokenizer.latent(colors[..., None, None].expand(-1, -1, side, side).to(pixels.dtype))
+    empty = encode(colors[..., None, None].expand(-1, -1, side, side).to(pixels.dtype))
     grid = empty.expand(-1, -1, cells, cells).clone()
     for width, places in _blocks(scenes, cells).items():
         crops = [pixels[b, :, y * side : (y + width) * side, x * side : (x + width) * side] for b, y, x in places]
-        latents, across = tokenizer.latent(torch.stack(crops)), torch.arange(width, device=pixels.device)
+        latents, across = encode(torch.stack(crops)), torch.arange(width, device=pixels.device)
         b, y, x = torch.tensor(places, device=pixels.device).T[..., None, None]
         grid[b, :, y + across[:, None], x + across] = latents.permute(0, 2, 3, 1).to(grid.dtype)
     return grid

@@ -25,6 +25,9 @@ ABILITIES = {"drawing": "generate", "naming": "chat", "question": "chat", "capti
 ABILITIES |= {"edit": "edit", "story": "interleave"}
 
 
+FIRST = (Turn.user("a"),)  # a conversation that a reply follows
+
+
 class Canvases:
     """Pictures whose canvases are to be filled, all of a batch at once."""
 
@@ -170,9 +173,11 @@ class Conversations:
 
     def _next(self, question: str) -> Ids:
         """A further turn as it stands behind a reply: what the template puts after a reply's ending."""
-        turns = Turn.user("a"), Turn.assistant("b"), Turn.user(question)
-        ids = [i for piece in self.dialogue.render(Request(turns)) if isinstance(piece, Ids) for i in piece.ids]
-        return Ids(ids[len(ids) - ids[::-1].index(self.dialogue.ending) :])
+        opened, whole = (
+            [i for piece in self.dialogue.render(Request(turns)) if isinstance(piece, Ids) for i in piece.ids]
+            for turns in (FIRST, (*FIRST, Turn.assistant("b"), Turn.user(question)))
+        )
+        return Ids(whole[whole.index(self.dialogue.ending, len(opened)) + 1 :])
 
     def _caption(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
         tell = self.world.caption(index, lang)

@@ -78,7 +78,7 @@ def _read(layout: Layout, part: str, module: nn.Module, source: str) -> dict[str
     if not Path(source).is_file():
         raise TrainingError(f"{source} is missing; train that part first (its recipe writes it)")
     tensors = load_file(source)
-    if tensors.keys() & module.state_dict().keys():
+    if tensors.keys() == module.state_dict().keys():
         return tensors
     tensors = _renamed(tensors, layout.published(f"{part}.{name}" for name in module.state_dict()))
     return {name.removeprefix(part + "."): tensor for name, tensor in layout.read(tensors).items()}

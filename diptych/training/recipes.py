@@ -31,6 +31,7 @@ from diptych.training.step import seed_all
 # A kind's module offers `task(recipe) -> Task` and may offer `finish(task, result, out)`, called once it is trained.
 KINDS = {
     "visual-tokenizer": "diptych.training.visual",
+    "autoencoder": "diptych.training.autoencoder",
     "unified": "diptych.training.unified",
     "encoder": "diptych.training.encoder",
 }

@@ -8,51 +8,43 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image as Pillow
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from diptych.data.worlds.emoji.mosaics import picture
 from diptych.data.worlds.emoji.render import render
-from diptych.data.worlds.emoji.rules import BACKGROUNDS, STYLES, Color
-from diptych.data.worlds.emoji.sampling import Look, Sampler
+from diptych.data.worlds.emoji.rules import BACKGROUNDS, STYLES
 from diptych.data.worlds.emoji.scene import Scene
 from diptych.encoders.preprocess import to_uint8
-from diptych.encoders.vit import ViT, ViTConfig
 from diptych.errors import TrainingError
 from diptych.models.janus import vq16
 from diptych.models.layouts import LLAMAGEN_VQ
 from diptych.storage import replacing
 from diptych.tokenizers.codes import VQ, VisualTokenizer
-from diptych.training.apart import NOTHING, apart
 from diptych.training.calm import calmed
 from diptych.training.loop import Result
-from diptych.training.settings import nearest
+from diptych.training.pictures import (
+    Data,
+    Pictures,
+    Shown,
+    encoded,
+    held_out,
+    pixel_losses,
+    psnr,
+    read,
+    seen_by,
+    sheet,
+    signed,
+)
 from diptych.weights.layout import Layout
 
-APART = {"multi": 5, "count": 2, "two": 1, "binding": 1, "position": 1, "color": 1, "single": 1}
 PREFIX = "gen_vision_model."  # of the tokenizer's tensors in a Janus checkpoint
-
-
-@dataclass(frozen=True)
-class Data:
-    """What is shown. Shares are in [0, 1]; that of mosaics falls linearly from the first to the second number. `apart`:
-    the share of batches in straightened scenes whose objects are encoded each by itself."""
-
-    batch: int = 16
-    size: int = 64
-    mosaics: tuple[float, float] = (0.7, 0.3)
-    tidy: float = 0.6
-    apart: float = 0.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,16 +66,6 @@ class Losses:
     continuous: int = 200
     patience: int = 100
     restart_until: int = 2000
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """One batch."""
-
-    step: int
-    ids: list[str]
-    pixels: Tensor  # UInt8[B, 3, H, W]
-    scenes: list[Scene] | None = None  # if their objects are to be encoded apart
 
 
 class Learner(nn.Module):
@@ -114,30 +96,15 @@ class VisualTask:
         if self.start is not None:
             tokenizer.load_state_dict(LLAMAGEN_VQ.under(PREFIX, "").read(load_file(self.start)))
         self.module = Learner(tokenizer)
-        self.sampler = Sampler("train")
+        self.shown = Shown(self.data, self.steps)
 
     def batch(self, step: int) -> Pictures:
-        if Random(f"{self.data.seed} apart {step}").random() < self.data.apart:
-            return self.scenes(step)
-        share = step / max(1, self.steps)
-        mosaics = self.data.mosaics[0] * (1 - share) + self.data.mosaics[1] * share
-        ids = [f"{self.data.seed}/{step}/{i}" for i in range(self.data.batch)]
-        shown = [picture(Random(one), self.sampler, self.data.size, mosaics, self.data.tidy) for one in ids]
-        return Pictures(step, ids, torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).contiguous())
-
-    def scenes(self, step: int) -> Pictures:
-        """Straightened scenes in any style on any background, half of their objects painted."""
-        ids, shown = [f"{self.data.seed}/{step}/{i} apart" for i in range(self.data.batch)], []
-        for one in ids:
-            rng = Random(one)
-            look = Look(rng.choice(STYLES), rng.choice(tuple(BACKGROUNDS)), True)
-            shown.append(self.sampler.draw(rng, rng.choices(list(APART), list(APART.values()))[0], look, 0.5)[1])
-        return Pictures(step, ids, rendered(shown, self.data.size), shown)
+        return self.shown.batch(step)
 
     def losses(self, batch: Pictures) -> dict[str, Tensor]:
         tokenizer, weights = self.module.tokenizer, self.weights
         pixels = signed(batch.pixels).to(tokenizer.quantiser.codebook.device)
-        latent = self.latent(batch, pixels)
+        latent = encoded(tokenizer.latent, tokenizer.factor, batch, pixels.device)
         if quantised := batch.step >= weights.continuous:
             self.revive(latent.detach(), batch.step)
         found = tokenizer.quantiser.quantise(latent)
@@ -152,12 +119,6 @@ class VisualTask:
             loss = loss + weights.quantiser * torch.stack([*found.losses.values()]).sum()
             losses |= found.losses
         return {"loss": loss, **losses, "dead": (self.module.idle > weights.patience).float().mean()}
-
-    def latent(self, batch: Pictures, pixels: Tensor) -> Tensor:
-        if batch.scenes is None:
-            return self.module.tokenizer.latent(pixels)
-        cut = signed(rendered(batch.scenes, self.data.size, NOTHING)).to(pixels.device)
-        return apart(self.module.tokenizer, cut, batch.scenes)
 
     @torch.no_grad()
     def revive(self, latent: Tensor, step: int) -> None:
@@ -199,23 +160,6 @@ def task(recipe: dict[str, Any]) -> VisualTask:
     return VisualTask(recipe["model"], data, weights, recipe["training"]["steps"], start, teacher)
 
 
-def seen_by(folder: Path) -> ViT:
-    """The frozen encoder that a training of kind "encoder" left in its folder."""
-    sizes = json.loads((folder / "recipe.json").read_text("utf-8"))["model"]
-    teacher = ViT(ViTConfig(**{**sizes, "stem": tuple(sizes.get("stem", ()))}))
-    teacher.load_state_dict(load_file(folder / "encoder.safetensors"))
-    return teacher.eval().requires_grad_(False)
-
-
-def read(kind: type, table: dict[str, Any], name: str) -> Any:
-    """A dataclass from a recipe's table; TrainingError for a field it does not have."""
-    known = [one.name for one in fields(kind)]
-    for key in table:
-        if key not in known:
-            raise TrainingError(f"unknown field {key!r} in [{name}]{nearest(key, known)}")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
-
-
 def finish(task: VisualTask, result: Result, out: Path) -> None:
     """Leaves `vq.safetensors` with the averaged weights under Janus' names, and `vq.json` with their sizes.
 
@@ -235,13 +179,6 @@ def published(tokenizer: VisualTokenizer) -> dict[str, Tensor]:
     """A tokenizer's tensors under the names they have in a Janus checkpoint."""
     names = Layout({rule.ours[0]: PREFIX + theirs for theirs, rule in LLAMAGEN_VQ.rules.items() if rule is not None})
     return {name: tensor.contiguous() for name, tensor in names.read(tokenizer.state_dict()).items()}
-
-
-def pixel_losses(rebuilt: Tensor, pixels: Tensor) -> dict[str, Tensor]:
-    """Mean absolute and squared difference, and mean absolute difference of neighbouring pixels' differences."""
-    error = rebuilt - pixels
-    across, down = error.diff(dim=3).abs().mean(), error.diff(dim=2).abs().mean()
-    return {"absolute": error.abs().mean(), "squared": error.square().mean(), "edges": across + down}
 
 
 def calm(z: Tensor, pixels: Tensor, quantiser: VQ) -> Tensor:
@@ -274,36 +211,16 @@ def spread(z: Tensor, codes: Tensor, count: int, seed: int) -> Tensor:
     return places[torch.multinomial(odds.cpu(), count, generator=rng).to(places.device)]
 
 
-def rendered(scenes: list[Scene], size: int, ground: Color | None = None) -> Tensor:
-    """UInt8[B, 3, size, size]."""
-    shown = np.stack([render(scene, size, ground) for scene in scenes])
-    return torch.from_numpy(shown).permute(0, 3, 1, 2).contiguous()
-
-
-def signed(pixels: Tensor) -> Tensor:
-    """UInt8 0..255 -> Float in [-1, 1]."""
-    return pixels.float() / 127.5 - 1
-
-
-def held_out(count: int, size: int) -> Tensor:
-    """Scenes of the held-out split, always the same: UInt8[count, 3, size, size]. Half of them tidy."""
-    sampler = Sampler("heldout")
-    shown = [picture(Random(f"held out {i}"), sampler, size, 0.0, 0.5) for i in range(count)]
-    return torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).contiguous()
-
-
 @torch.no_grad()
 def measure(tokenizer: VisualTokenizer, pixels: Tensor) -> tuple[dict[str, float], Tensor]:
     """PSNR in dB (mean over pictures), codes in use and the perplexity of their use; and the reconstructions, UInt8."""
     device = tokenizer.quantiser.codebook.device
     codes = [tokenizer.encode(signed(part).to(device)) for part in pixels.split(32)]
     rebuilt = torch.cat([to_uint8(tokenizer.decode(part), "round").permute(0, 3, 1, 2).cpu() for part in codes])
-    squared = (rebuilt.float() - pixels.float()).square().mean((1, 2, 3)).clamp_min(1e-2)
     share = torch.bincount(torch.cat(codes).flatten()).float()
     share = share[share > 0] / share.sum()
     entropy = -(share * share.log()).sum().item()
-    psnr = (10 * torch.log10(255**2 / squared)).mean().item()
-    return {"psnr": psnr, "codes_used": float(len(share)), "perplexity": math.exp(entropy)}, rebuilt
+    return {"psnr": psnr(rebuilt, pixels), "codes_used": float(len(share)), "perplexity": math.exp(entropy)}, rebuilt
 
 
 @torch.no_grad()
@@ -313,12 +230,3 @@ def flat_codes(tokenizer: VisualTokenizer, size: int) -> float:
     pixels = signed(torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2))
     codes = tokenizer.encode(pixels.to(tokenizer.quantiser.codebook.device))
     return sum(len(row.unique()) for row in codes) / len(codes)
-
-
-def sheet(pixels: Tensor, rebuilt: Tensor, path: Path, columns: int = 16, rows: int = 4) -> None:
-    """A PNG: rows of pictures, each with its row of reconstructions below."""
-    pairs = torch.stack([pixels, rebuilt], 1)[: columns * rows]  # [n, 2, 3, H, W]
-    side = pixels.shape[-1]
-    grid = pairs.unflatten(0, (rows, columns)).permute(0, 2, 4, 1, 5, 3).reshape(rows * 2 * side, columns * side, 3)
-    with replacing(path) as draft:
-        Pillow.fromarray(grid.numpy()).save(draft)

@@ -10,7 +10,7 @@ from diptych.data.worlds.emoji.scene import Thing, straightened
 from diptych.errors import TrainingError
 from diptych.models.vq_models import vq16
 from diptych.training.apart import NOTHING, Apart, apart, block
-from diptych.training.visual import rendered, signed
+from diptych.training.pictures import rendered, signed
 
 PARAMS = {"image_token_size": 64, "n_embed": 8, "ch": 8, "ch_mult": [1, 1, 2, 2], "num_res_blocks": 1}
 PARAMS |= {"z_channels": 16, "num_groups": 4}
@@ -39,7 +39,7 @@ def test_an_object_is_the_same_codes_wherever_and_beside_whatever(tokenizer) -> 
 @torch.no_grad()
 def test_codes_and_latents_agree(tokenizer) -> None:
     shown = scenes(12)
-    latents = apart(tokenizer, signed(rendered(shown, 64, NOTHING)), shown)
+    latents = apart(tokenizer.latent, tokenizer.factor, signed(rendered(shown, 64, NOTHING)), shown)
     codes = tokenizer.quantiser.encode(latents).flatten(1)
     put = Apart(lambda pixels: tokenizer.encode(pixels).flatten(1), 64, 8)
     same = torch.stack(put(shown)) == codes

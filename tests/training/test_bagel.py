@@ -1,0 +1,98 @@
+"""BAGEL trained for a few steps on latents of an autoencoder: it draws, answers, edits; its folder loads anywhere."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+import diptych
+from diptych.models.network import Ids, Seen, Traced
+from diptych.training import recipes
+from diptych.training.batches import Learn
+from diptych.training.folders import write_folder
+from diptych.training.unified import UnifiedTask
+
+ROOT = Path(__file__).parents[2]
+PICTURE = Pillow.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recipe's model with everything narrow."""
+    into = tmp_path_factory.mktemp("tiny") / "model"
+    shutil.copytree(ROOT / "recipes" / "bagel-emoji", into)
+    config = json.loads((into / "config.json").read_text("utf-8"))
+    config["llm_config"] |= {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    config["llm_config"] |= {"num_attention_heads": 4, "num_key_value_heads": 4}
+    config["vit_config"] |= {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    config["vae_config"] |= {"ch_mult": [1, 1, 1, 1], "z_channels": 4}
+    (into / "config.json").write_text(json.dumps(config), "utf-8")
+    return into
+
+
+def recipe(folder: Path) -> dict[str, Any]:
+    shares = {"drawing": 0.3, "question": 0.3, "edit": 0.4}
+    return {
+        "kind": "unified",
+        "model": {"folder": str(folder), "frozen": ["tokenizer"]},
+        "data": {"seed": 1, "batch": 6, "width": 256, "shares": shares},
+        "training": {"steps": 1},
+    }
+
+
+def test_steps_then_a_folder_that_draws_answers_and_edits(folder: Path, tmp_path: Path) -> None:
+    task = UnifiedTask(recipe(folder))
+    task.module.train()
+    optimizer = torch.optim.AdamW([p for p in task.module.parameters() if p.requires_grad], 1e-2)
+    seen = []
+    for _ in range(4):
+        optimizer.zero_grad()
+        found = task.losses(task.batch(0))
+        found["loss"].backward()
+        optimizer.step()
+        seen.append(float(found["loss"].detach()))
+    assert set(found) == {"loss", "image", "text"} and seen[-1] < seen[0]
+    assert all(p.grad is not None for p in task.module.parameters() if p.requires_grad)
+    assert all(p.grad is None for p in task.module.network.get_submodule("tokenizer").parameters())
+    write_folder(task.family, task.config, folder, task.module.network, tmp_path / "model", torch.float32)
+    model = diptych.load(tmp_path / "model", device="cpu", dtype="float32")
+    assert model.generate("a red car", steps=2)[0].size == (64, 64)
+    assert model.edit(PICTURE, "Make it red.", steps=2)[0].size == (64, 64)
+    assert isinstance(model.chat((PICTURE, "What is this?"), max_tokens=4).text, str)
+
+
+def test_edits_read_the_picture_both_ways(folder: Path) -> None:
+    conversations = UnifiedTask(recipe(folder)).conversations
+    rows = dict(conversations.batch(0) + conversations.batch(1))
+    for name, row in rows.items():
+        kinds = [type(piece) for piece in row]
+        learned = [piece for piece in row if isinstance(piece, Learn)]
+        if name.startswith("edit"):
+            assert kinds == [Traced, Seen, Ids, Learn] and learned[0].target.shape == (64, 4)
+        elif name.startswith("question"):
+            assert kinds[0] is Seen and all(piece.writer == "text" for piece in learned)
+
+
+def test_further_questions_stand_as_the_template_puts_them(folder: Path) -> None:
+    """Behind a reply: the question between its marks, and the mark that opens the next reply."""
+    task = UnifiedTask(recipe(folder))
+    dialogue: Any = task.dialogue
+    further = task.conversations._next("What is this?").ids
+    assert further[0] == further[-1] == dialogue.begin and further[-2] == dialogue.ending
+    assert dialogue.tokenizer.decode(further[1:-2]).strip() == "What is this?"
+
+
+def test_the_shipped_recipe_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    wanted = recipes.read("recipes/bagel-emoji.toml")
+    vae = recipes.read("recipes/emoji-kl.toml")["model"]
+    del wanted["parts"]
+    task = UnifiedTask(wanted)
+    assert task.config["vae_config"].items() >= vae.items()
+    assert task.dialogue.image_size == (64, 64) and task.conversations.grid == (8, 8)
+    assert sum(p.numel() for p in task.module.parameters()) < 15e6
