@@ -70,7 +70,7 @@ def calls(tree: ast.AST) -> set[str]:
 def test_source_file(file):
     source = file.read_text(encoding="utf-8")
     tree = ast.parse(source)
-    if room(file) != "__init__":
+    if room(file) not in ("__init__", "__main__"):
         assert room(file) in ROOMS, f"{room(file)} is no room; give it a place in the order"
         allowed = set(ROOMS[: ROOMS.index(room(file)) + 1])
         lazily = {"load", "models", "Image", "Reply", "Request", "Text", "Turn"} if room(file) == "cli" else set()
