@@ -33,9 +33,12 @@ def test_examples_name_every_command():
 
 
 def test_the_docs_explain_every_word_and_name_files_that_exist():
-    for table in (terms.PARADIGMS, terms.ENCODINGS, terms.MECHANISMS, terms.ATTENTION):
+    tables = (terms.PARADIGMS, terms.ENCODINGS, terms.MECHANISMS, terms.ATTENTION)
+    for table in (*tables, terms.SECTIONS, terms.BENCHMARK_TASKS):
         assert [word for word in table if f"| `{word}` |" not in PAGE] == []
     files = set(re.findall(r"`(diptych/[\w/.]+)`", PAGE))
+    drawn = re.findall(r"\]\((drawings/[\w.]+)\)", PAGE)
+    assert len(drawn) == 7 and [name for name in drawn if not (ROOT / "docs" / name).is_file()] == []
     assert len(files) > 10 and [name for name in files if not (ROOT / name).exists()] == []
 
 
