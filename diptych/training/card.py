@@ -9,10 +9,9 @@ from typing import Any
 
 from diptych.errors import TrainingError
 from diptych.storage import replacing
+from diptych.training.folders import copy_texts
 
-KEPT = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json")
 SPLITS = ("seen", "heldout", "all")
-ALSO = ("tokenizer_config.json", "special_tokens_map.json", "model.safetensors")
 
 
 def release(run: Path, scores: Path, into: Path, about: str) -> None:
@@ -24,8 +23,8 @@ def release(run: Path, scores: Path, into: Path, about: str) -> None:
     if not (source / "model.safetensors").is_file():
         raise TrainingError(f"{run} holds no finished model; train it to the end first")
     into.mkdir(parents=True, exist_ok=True)
-    for name in (*KEPT, *ALSO):
-        shutil.copyfile(source / name, into / name)
+    copy_texts(source, into)
+    shutil.copyfile(source / "model.safetensors", into / "model.safetensors")
     if (run / "curve.png").is_file():
         shutil.copyfile(run / "curve.png", into / "curve.png")
     card = facts(run, json.loads(scores.read_text("utf-8")))

@@ -1,4 +1,4 @@
-"""The model that comes with the package."""
+"""The models that come with the package."""
 
 import json
 
@@ -10,7 +10,6 @@ import diptych
 from diptych.data.worlds.emoji.rules import BACKGROUNDS
 from diptych.models.registry import builtin
 
-FOLDER = builtin()["janus-emoji"]
 LARGEST = 30_000_000  # bytes of the whole folder
 
 
@@ -19,13 +18,22 @@ def model():
     return diptych.load("janus-emoji")
 
 
-def test_it_is_small_and_has_a_card() -> None:
-    assert sum(file.stat().st_size for file in FOLDER.iterdir()) <= LARGEST
-    card = json.loads((FOLDER / "card.json").read_text("utf-8"))
+@pytest.mark.parametrize("name", builtin())
+def test_each_is_small_and_has_a_card(name: str) -> None:
+    folder = builtin()[name]
+    assert sum(file.stat().st_size for file in folder.iterdir()) <= LARGEST
+    card = json.loads((folder / "card.json").read_text("utf-8"))
     assert card["recipe"]["kind"] == "unified" and card["steps"] > 0
-    for part in ("drawings", "answers", "edits", "ceiling", "floor"):
-        assert card["scores"][part], part
-    assert (FOLDER / "README.md").is_file() and (FOLDER / "curve.png").is_file()
+    assert {"drawings", "answers", "ceiling", "floor"} <= {part for part, table in card["scores"].items() if table}
+    assert ("edits" in card["scores"]) == ("edit" in diptych.load(name).can)
+    assert (folder / "README.md").is_file() and (folder / "curve.png").is_file()
+
+
+@pytest.mark.parametrize("name", builtin())
+def test_each_draws_and_answers(name: str) -> None:
+    model = diptych.load(name)
+    (picture,) = model.generate("a red car", seed=5)
+    assert picture.size == (64, 64) and model.chat((picture, "What color is the car?"), max_tokens=16).text
 
 
 def test_it_does_everything(model) -> None:

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
-from diptych.models.registry import FAMILIES, builtin, family
+from diptych.models.registry import FAMILIES, builtin, family, recognise
 from diptych.weights.files import Checkpoint
 from tests.parity import survey
 
@@ -143,7 +143,8 @@ def _shipped(name: str, folder: Path, words: dict[str, Any]) -> tuple[str, ...]:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     size = sum(map(math.prod, Checkpoint(folder).shapes.values()))
     card = words["card"].format((folder / "README.md").relative_to(ROOT).as_posix())
-    can = frozenset(config["diptych"]["can"])
+    own = get_type_hints(family(str(recognise(folder))).dialogue)["return"].can
+    can = frozenset(config.get("diptych", {}).get("can", own))
     return words["built in"].format(name), words["trained"].format(size / 1e6), _able(can, words), card, "-"
 
 
