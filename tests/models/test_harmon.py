@@ -187,6 +187,13 @@ def test_painting_into_pictures() -> None:
         assert np.abs(np.asarray(alone, int) - np.asarray(painted, int)).max() <= 1
 
 
+def test_a_picture_goes_on_below() -> None:
+    """Latents are extended as codes are."""
+    (wide,) = model().extend(picture(), "a cat", side="bottom", steps=3)
+    width, height = model().image_size[::-1]
+    assert wide.size == (width, height * 3 // 2)
+
+
 def test_pictures_of_several_sizes_are_read_together() -> None:
     net = model().network
     assert isinstance(net, HarmonNetwork)

@@ -89,6 +89,11 @@ def test_prompts_are_padded_or_cut(model: Model) -> None:
         assert talk.render(Request.of("a cat", "image"), branch=branch) == [Ids(talk.prompt(text))]
 
 
+def test_a_picture_goes_on_to_the_right(model: Model, picture: Pillow.Image) -> None:
+    height, width = model.image_size
+    assert model.extend(picture, "two dogs", side="right", steps=3)[0].size == (width * 3 // 2, height)
+
+
 def test_painting_over(model: Model, picture: Pillow.Image) -> None:
     """Codes that the mask leaves are the picture's own."""
     mask = Pillow.new("L", picture.size, 0)

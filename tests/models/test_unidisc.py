@@ -164,6 +164,8 @@ def test_paints_over_a_part(model: Model) -> None:
     mask.paste(255, (0, 0, model.image_size[0] // 2, model.image_size[1]))
     (painted,) = model.edit(source, "A cat", mask=mask, steps=2)
     assert painted.size == model.image_size
+    (tall,) = model.extend(source, "A cat", side="top", steps=2)
+    assert tall.size == (model.image_size[0], model.image_size[1] * 3 // 2)
 
 
 def test_fills_in_text_and_image_together(model: Model) -> None:
