@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from diptych.attention import EVERYONE
 from diptych.backbone.packing import Span
-from diptych.backbone.transformer import Backbone, BackboneConfig
+from diptych.backbone.transformer import Backbone
 from diptych.canvas import Canvas, Step, Writer
 from diptych.encoders.clip_vision import clip_preprocess, clip_vision
 from diptych.encoders.preprocess import Crop, Preprocess, to_uint8
@@ -30,6 +30,7 @@ from diptych.models import layouts, vq_models
 from diptych.models.companions import Companion
 from diptych.models.family import Dialogue, Family, Options
 from diptych.models.network import Ids, Made, Network, Piece, Seen
+from diptych.models.phi import phi
 from diptych.models.ports import MarkedWords, Words
 from diptych.models.registry import read_json
 from diptych.objectives.marked import Marked
@@ -112,27 +113,6 @@ class ShowONetwork(Network):
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels [B, 3, H, W] in [-1, 1] -> codes Int[B, N], row by row."""
         return self.tokenizer.encode(pixels).flatten(1)
-
-
-def phi(config: dict[str, Any], vocab: int) -> BackboneConfig:
-    """Phi-1.5 as Show-o made it anew: with norms on queries and keys, whatever the config says, and a larger table."""
-    return BackboneConfig(
-        width=config["hidden_size"],
-        depth=config["num_hidden_layers"],
-        heads=config["num_attention_heads"],
-        kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
-        hidden=config["intermediate_size"],
-        vocab=vocab,
-        bias="all",
-        norm="layer",
-        norm_qk=True,
-        mlp="gelu-tanh",
-        parallel=True,
-        rotary=config.get("partial_rotary_factor", 0.5),
-        theta=config.get("rope_theta", 10000.0),
-        eps=config.get("layer_norm_eps", 1e-5),
-        head_bias=True,
-    )
 
 
 def llm(config: dict[str, Any]) -> Companion:

@@ -29,14 +29,13 @@ from diptych.models.companions import Companion
 from diptych.models.family import Dialogue, Family, Options
 from diptych.models.joint import Joint, JointNetwork, Run, Sheet
 from diptych.models.network import Ids, Made, Network, Piece, Seen
+from diptych.models.vq_models import vq16
 from diptych.tokenizers.absent import Absent, text_tokenizer
-from diptych.tokenizers.codes import VisualTokenizer, vq_tokenizer
-from diptych.tokenizers.conv import compvis
 from diptych.types import Image, Request, Turn
 from diptych.weights.layout import Layout, cut
 
 VQ = Companion("vq", "peizesun/llamagen_t2i")
-VQ16: dict[str, Any] = {"ch": 128, "num_res_blocks": 2}  # hard-coded in the official class
+VQ_TERMS = {"codebook_size": "image_token_size", "codebook_embed_dim": "n_embed", "encoder_ch_mult": "ch_mult"}
 PAD, BOS, EOS = 0, 1, 2  # of Llama 2's tokenizer
 IMAGE = 811  # a word of Llama 2's vocabulary that official code gives the name <image>
 STRETCH = {256: 1.0, 1024: 2.0, 2304: 3.0, 4096: 4.0}  # by number of codes: sizes that interleaved models know
@@ -218,20 +217,6 @@ def _merged(turns: Sequence[Turn]) -> list[str]:
     return [text for _, text in texts]
 
 
-def vq16(params: dict[str, Any]) -> VisualTokenizer:
-    p = VQ16 | params
-    encoder, _ = _halves(p, p["encoder_ch_mult"])
-    _, decoder = _halves(p, p["decoder_ch_mult"])
-    return vq_tokenizer(
-        encoder, decoder, p["codebook_size"], p["codebook_embed_dim"], normalise=p.get("codebook_l2_norm", True)
-    )
-
-
-def _halves(p: dict[str, Any], multipliers: list[int]):
-    deepest = len(multipliers) - 1
-    return compvis(p["ch"], tuple(multipliers), p["num_res_blocks"], p["z_channels"], attention=(deepest,))
-
-
 class UniDisc(Family):
     name = "unidisc"
     checkpoints = ("aswerdlow/unidisc_interleaved",)
@@ -249,6 +234,8 @@ class UniDisc(Family):
     def build(cls, config: dict[str, Any]) -> JointNetwork:
         model = config["config"]["model"]
         width, interleaved = model["hidden_size"], config["config"]["trainer"]["interleaved"]
+        theirs: dict[str, Any] = config["companions"][VQ.name].config
+        vq = {VQ_TERMS.get(name, name): value for name, value in theirs.items()}
         backbone = BackboneConfig(
             width=width,
             depth=model["n_blocks"],
@@ -265,7 +252,7 @@ class UniDisc(Family):
         factor = float(model["linear_factor"])
         return JointNetwork(
             Backbone(backbone),
-            vq16(config["companions"][VQ.name].config),
+            vq16(vq),
             config["mask_index"],
             stretch=STRETCH.get if interleaved else lambda codes: factor,
             counts=COUNTS if interleaved else 0,

@@ -7,7 +7,7 @@ files, as `vq_model.<published name>`. A config that states nothing is one of sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from diptych.errors import WeightsError
 from diptych.models import layouts
 from diptych.models.companions import Companion
 from diptych.tokenizers.codes import VisualTokenizer, vq_tokenizer
-from diptych.tokenizers.conv import compvis
+from diptych.tokenizers.conv import ConvConfig, compvis
 from diptych.tokenizers.lookup_free import magvitv2, magvitv2_levels
 from diptych.weights.layout import Layout
 
@@ -32,12 +32,20 @@ class Kind(NamedTuple):
 
 
 def vq16(params: Mapping[str, Any]) -> VisualTokenizer:
-    """VQ-16 of LlamaGen from a config in Janus' terms, `gen_vision_config.params`; what it leaves out is published."""
+    """VQ-16 of LlamaGen from a config in Janus' terms, `gen_vision_config.params`; what it leaves out is published.
+
+    `decoder_ch_mult`, where the decoder has other multipliers; `codebook_l2_norm`: whether entries are of unit length.
+    """
     p = {**VQ16, **params}
-    deepest = len(p["ch_mult"]) - 1
-    numbers = p["ch"], tuple(p["ch_mult"]), p["num_res_blocks"], p["z_channels"]
-    halves = compvis(*numbers, attention=(deepest,), groups=p["num_groups"])
-    return vq_tokenizer(*halves, p["image_token_size"], p["n_embed"])
+
+    def halves(multipliers: Sequence[int]) -> tuple[ConvConfig, ConvConfig]:
+        numbers = p["ch"], tuple(multipliers), p["num_res_blocks"], p["z_channels"]
+        return compvis(*numbers, attention=(len(multipliers) - 1,), groups=p["num_groups"])
+
+    encoder, _ = halves(p["ch_mult"])
+    _, decoder = halves(p.get("decoder_ch_mult", p["ch_mult"]))
+    normalise = p.get("codebook_l2_norm", True)
+    return vq_tokenizer(encoder, decoder, p["image_token_size"], p["n_embed"], normalise=normalise)
 
 
 KINDS = {

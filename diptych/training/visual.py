@@ -23,8 +23,8 @@ from diptych.data.worlds.emoji.rules import BACKGROUNDS, STYLES
 from diptych.data.worlds.emoji.scene import Scene
 from diptych.encoders.preprocess import to_uint8
 from diptych.errors import TrainingError
-from diptych.models.janus import vq16
 from diptych.models.layouts import LLAMAGEN_VQ
+from diptych.models.vq_models import vq16
 from diptych.storage import replacing
 from diptych.tokenizers.codes import VQ, VisualTokenizer
 from diptych.training.calm import calmed
