@@ -77,7 +77,7 @@ def adapter(monkeypatch):
 
 @pytest.fixture
 def model(adapter, monkeypatch):
-    monkeypatch.setattr(adapter, "load", lambda *how: Fake())
+    monkeypatch.setattr(adapter, "load", lambda *how, **more: Fake())
     made = adapter.Diptych.create_from_arg_string("pretrained=janus-emoji", {"batch_size": 4})
     made.task_dict = {"t": {"test": [{"images": [RED]}, {"images": [RED, BLUE]}, {"images": []}]}}
     return made

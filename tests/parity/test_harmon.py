@@ -270,7 +270,12 @@ def generate(golden: GoldenSet, name: str, case: Case) -> None:
     settled: list[int] = []
     rows = net.read(prompts(asked))
     canvas = draw(
-        say(net.backbone, rows), writer, grid, branches, tape, lambda _, c: settled.append(int(c.known[0].sum()))
+        say(net.backbone, rows),
+        writer,
+        grid,
+        branches,
+        tape,
+        lambda number, count, c: settled.append(int(c.known[0].sum())),
     )
     assert [b - a for a, b in zip([0, *settled], settled, strict=False)] == counts
     close(canvas.value.repeat(branches, 1, 1), slots(official), name="latents")
