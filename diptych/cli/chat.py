@@ -23,21 +23,13 @@ Pictures are saved in {out}. Ctrl-C stops an answer."""
 @command
 def chat(
     out: Annotated[str, typer.Option("--out", "-o", help="Folder for the pictures of the replies.")] = "chat",
-    max_tokens: options.MaxTokens = 512,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest word.")] = 0.0,
-    top_p: options.TopP = 1.0,
-    seed: options.Seed = 0,
-    think: options.Think = False,
     model: options.Model = options.DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    quantize: options.Quantize = None,
-    offload: options.Offload = False,
+    *,
+    talking: options.Talking,
+    placing: options.Placing,
 ) -> None:
     """Talk with a model; it answers in text and, where it can, in pictures."""
-    talker = load_model(model, device, dtype, quantize, offload)
-    chosen = options.given(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, think=think)
-    conversation = Conversation(talker, out, chosen)
+    conversation = Conversation(load_model(model, placing), out, talking.chosen())
     if sys.stdin.isatty():
         import readline  # noqa: F401  line editing and history for input()
 

@@ -1,33 +1,37 @@
 """What commands say and how they fail: answers on stdout, progress and one-line errors on stderr."""
 
 import functools
+import inspect
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
+from diptych.cli.options import Placing
 from diptych.errors import DiptychError, InputError
 
 if TYPE_CHECKING:
     from diptych.models.model import Model
 
-P = ParamSpec("P")
 R = TypeVar("R")
 Progress = Callable[[int, int], None]
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def command(function: Callable[P, R]) -> Callable[P, R]:
-    """A command whose foreseeable failures end in one line and an exit code, never in a traceback."""
+def command(function: Callable[..., R]) -> Callable[..., R]:
+    """A command whose foreseeable failures end in one line and an exit code, never in a traceback; its parameters that
+    are groups of options (dataclasses) are those options, one by one, on the command line."""
+    function = _ungrouped(function)
 
     @functools.wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapped(*args: Any, **kwargs: Any) -> R:
         try:
             return function(*args, **kwargs)
         except DiptychError as error:
@@ -51,6 +55,26 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
+def _ungrouped(function: Callable[..., R]) -> Callable[..., R]:
+    """The function, told its groups of options one by one."""
+    asked = inspect.signature(function).parameters.values()
+    groups: dict[str, Any] = {one.name: one.annotation for one in asked if is_dataclass(one.annotation)}
+
+    @functools.wraps(function)
+    def flat(**told: Any) -> R:
+        made = {name: kind(**{one.name: told.pop(one.name) for one in fields(kind)}) for name, kind in groups.items()}
+        return function(**told, **made)
+
+    parameters = [
+        own.replace(kind=own.KEYWORD_ONLY)
+        for one in asked
+        for own in (inspect.signature(groups[one.name]).parameters.values() if one.name in groups else [one])
+    ]
+    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    flat.__annotations__ = {one.name: one.annotation for one in parameters}
+    return flat
+
+
 def complain(message: str) -> None:
     """One line on stderr."""
     print(f"diptych: {' '.join(message.split())}", file=sys.stderr, flush=True)
@@ -66,15 +90,15 @@ def show_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def load_model(name: str, device: str, dtype: str, quantize: str | None = None, offload: bool = False) -> "Model":
+def load_model(name: str, placing: Placing) -> "Model":
     """The model, with a word on the terminal while it loads."""
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        return _load(name, device, dtype, quantize, offload)
+        return _load(name, **vars(placing))
     with console.status(f"loading {name}"):
-        return _load(name, device, dtype, quantize, offload)
+        return _load(name, **vars(placing))
 
 
 @contextmanager
@@ -136,7 +160,7 @@ def _free(path: Path, taken: Sequence[Path]) -> Path:
     return candidate
 
 
-def _load(name: str, device: str, dtype: str, quantize: str | None, offload: bool) -> "Model":
+def _load(name: str, **placing: Any) -> "Model":
     from diptych.models.loading import load
 
-    return load(name, device=device, dtype=dtype, quantize=quantize, offload=offload)
+    return load(name, **placing)

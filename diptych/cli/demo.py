@@ -21,8 +21,8 @@ def demo(
     prompts: Annotated[list[str] | None, typer.Option("--prompt", help="Something to draw; may be repeated.")] = None,
     seed: options.Seed = 0,
     model: options.Model = options.DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
+    *,
+    placing: options.Placing,
 ) -> None:
     """Show what a model can do: it answers, draws, edits and tells a story; writes OUT/index.html."""
     from diptych.cli.showcase import sections
@@ -30,7 +30,7 @@ def demo(
 
     own = [Image.open(path) for path in images or []]
     began = time.perf_counter()
-    shown = load_model(model, device, dtype)
+    shown = load_model(model, placing)
     print(_facts(shown))
     acts = []
     for section in sections(shown, own, prompts or [], seed):

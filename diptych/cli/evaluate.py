@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,11 +61,9 @@ def evaluate(
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="This process's share, from 0/N; torchrun says it by itself.")
     ] = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    quantize: options.Quantize = None,
-    offload: options.Offload = False,
     as_json: options.Json = False,
+    *,
+    placing: options.Placing,
 ) -> None:
     """Measure a model on benchmarks, or on the built-in suite. A stopped run goes on where it was."""
     chosen = options.given(
@@ -76,13 +75,13 @@ def evaluate(
         think=think,
     )
     if bench is None:
-        _suite(partial(load_model, model, device, dtype, quantize, offload), on, sets, limit, out, as_json)
+        _suite(partial(load_model, model, placing), on, sets, limit, out, as_json)
         return
     asked = [(benchmark, folder_of(benchmark, data)) for benchmark in _benchmarks(bench)]
     _check_options(chosen, [benchmark for benchmark, _ in asked])
     rows = {benchmark.name: benchmark.rows(folder)[:limit] for benchmark, folder in asked}
     share = _share(shard)
-    measured = load_model(model, _own_device(device), dtype, quantize, offload)
+    measured = load_model(model, replace(placing, device=_own_device(placing.device)))
     results = []
     for benchmark, folder in asked:
         own, found = _sized(benchmark, measured), rows[benchmark.name]

@@ -20,15 +20,11 @@ def extend(
     out: options.Out = ".",
     n: options.Count = 1,
     seed: options.Seed = 0,
-    guidance: options.Guidance = None,
-    temperature: options.Temperature = None,
-    steps: options.Steps = None,
     model: options.Model = options.DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    quantize: options.Quantize = None,
-    offload: options.Offload = False,
     as_json: options.Json = False,
+    *,
+    filling: options.Filling,
+    placing: options.Placing,
 ) -> None:
     """Let a picture go on beyond its edge, with models that paint over (Show-o, MMaDA ...)."""
     from diptych.images import Image
@@ -37,12 +33,13 @@ def extend(
     said = " / ".join(prompts)
     labels, seeds = [said] * n, [seed + k for k in range(n)]
     targets = places(out, labels, seeds)
-    chosen = options.given(guidance=guidance, temperature=temperature, steps=steps)
-    painter = load_model(model, device, dtype, quantize, offload)
+    painter = load_model(model, placing)
     began = time.perf_counter()
     told = prompts[0] if len(prompts) == 1 else prompts
     with bar("extending") as progress:
-        pictures = painter.extend(source, told, side=sides or "right", n=n, seed=seed, progress=progress, **chosen)
+        pictures = painter.extend(
+            source, told, side=sides or "right", n=n, seed=seed, progress=progress, **filling.chosen()
+        )
     finish(pictures, targets, labels, seeds, painter.name, time.perf_counter() - began, as_json)
 
 
@@ -55,25 +52,20 @@ def infill(
     ] = None,
     out: options.Out = ".",
     seed: options.Seed = 0,
-    guidance: options.Guidance = None,
-    temperature: options.Temperature = None,
-    steps: options.Steps = None,
     model: options.Model = options.DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    quantize: options.Quantize = None,
-    offload: options.Offload = False,
     as_json: options.Json = False,
+    *,
+    filling: options.Filling,
+    placing: options.Placing,
 ) -> None:
     """Fill in a text and its picture together, with models that write both at once (UniDisc)."""
     from diptych.images import Image, save_png
 
     source, hidden = Image.open(image), None if mask is None else Image.open(mask)
     (target,) = places(out, [text], [seed])
-    chosen = options.given(guidance=guidance, temperature=temperature, steps=steps)
-    writer = load_model(model, device, dtype, quantize, offload)
+    writer = load_model(model, placing)
     with bar("filling in") as progress:
-        reply = writer.infill(text, source, mask=hidden, seed=seed, progress=progress, **chosen)
+        reply = writer.infill(text, source, mask=hidden, seed=seed, progress=progress, **filling.chosen())
     save_png(reply.images[0], target, prompt=text, seed=seed, model=writer.name)
     if as_json:
         show_json({"model": writer.name, "text": reply.text, "file": str(target), "seed": seed})

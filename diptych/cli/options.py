@@ -1,6 +1,10 @@
-"""Options that several commands share, and how their texts become values."""
+"""Options that several commands share, alone and in groups, and how their texts become values.
+
+A group is a dataclass: a command with a parameter of its kind has all its options (`console.command` sees to it).
+"""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Never, TypeAlias
 
 import typer
@@ -80,3 +84,54 @@ def _no_interval(text: str) -> Never:
 def given(**options: Any) -> dict[str, Any]:
     """The options that were given; what was not is left to the model's published defaults."""
     return {name: value for name, value in options.items() if value is not None and value is not False}
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Where a model computes, and in how much memory."""
+
+    device: Device = "auto"
+    dtype: Dtype = "auto"
+    quantize: Quantize = None
+    offload: Offload = False
+
+
+@dataclass(frozen=True)
+class Talking:
+    """How words are answered."""
+
+    max_tokens: MaxTokens = 512
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest word.")] = 0.0
+    top_p: TopP = 1.0
+    seed: Seed = 0
+    think: Think = False
+
+    def chosen(self) -> dict[str, Any]:
+        return given(**vars(self))
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How what is missing of a picture is made."""
+
+    guidance: Guidance = None
+    temperature: Temperature = None
+    steps: Steps = None
+
+    def chosen(self) -> dict[str, Any]:
+        return given(**vars(self))
+
+
+@dataclass(frozen=True)
+class Drawing(Filling):
+    """How pictures are made. Raises InputError for a size or an interval of another form."""
+
+    size: Size = None
+    interval: Interval = None
+    renorm: Renorm = None
+    shift: Shift = None
+    foresee: Foresee = None
+    think: Think = False
+
+    def chosen(self) -> dict[str, Any]:
+        return given(**{**vars(self), "size": parse_size(self.size), "interval": parse_interval(self.interval)})

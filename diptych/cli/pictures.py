@@ -21,48 +21,28 @@ def generate(
     out: options.Out = ".",
     n: options.Count = 1,
     seed: options.Seed = 0,
-    guidance: options.Guidance = None,
-    temperature: options.Temperature = None,
-    size: options.Size = None,
-    steps: options.Steps = None,
-    interval: options.Interval = None,
-    renorm: options.Renorm = None,
-    shift: options.Shift = None,
-    foresee: options.Foresee = None,
-    think: options.Think = False,
     film: options.Film = None,
     model: options.Model = options.DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    quantize: options.Quantize = None,
-    offload: options.Offload = False,
     as_json: options.Json = False,
+    *,
+    drawing: options.Drawing,
+    placing: options.Placing,
 ) -> None:
     """Draw prompts as PNG files, which remember prompt, seed and model."""
     wanted = [*(prompts or []), *_lines(file)]
     if not wanted:
         raise InputError('nothing to draw; say what, such as: diptych generate "a red apple"')
-    chosen = options.given(
-        guidance=guidance,
-        temperature=temperature,
-        size=options.parse_size(size),
-        steps=steps,
-        interval=options.parse_interval(interval),
-        renorm=renorm,
-        shift=shift,
-        foresee=foresee,
-        think=think,
-    )
+    chosen = drawing.chosen()
     labels = [prompt for prompt in wanted for _ in range(n)]
     seeds = [seed + k for _ in wanted for k in range(n)]
     targets = places(out, labels, seeds)
-    drawing = load_model(model, device, dtype, quantize, offload)
+    painter = load_model(model, placing)
     began = time.perf_counter()
     watching = filming(film)
     with bar("drawing") as progress:
-        pictures = drawing.generate(wanted, n=n, seed=seed, progress=progress, **watching, **chosen)
+        pictures = painter.generate(wanted, n=n, seed=seed, progress=progress, **watching, **chosen)
     _develop(film, watching)
-    finish(pictures, targets, labels, seeds, drawing.name, time.perf_counter() - began, as_json)
+    finish(pictures, targets, labels, seeds, painter.name, time.perf_counter() - began, as_json)
 
 
 @command
@@ -78,52 +58,31 @@ def edit(
     out: options.Out = ".",
     n: options.Count = 1,
     seed: options.Seed = 0,
-    guidance: options.Guidance = None,
     image_guidance: Annotated[float | None, typer.Option(help="Strength of holding on to the picture.")] = None,
-    temperature: options.Temperature = None,
-    size: options.Size = None,
-    steps: options.Steps = None,
-    interval: options.Interval = None,
-    renorm: options.Renorm = None,
-    shift: options.Shift = None,
-    foresee: options.Foresee = None,
-    think: options.Think = False,
     film: options.Film = None,
     model: options.Model = options.DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    quantize: options.Quantize = None,
-    offload: options.Offload = False,
     as_json: options.Json = False,
+    *,
+    drawing: options.Drawing,
+    placing: options.Placing,
 ) -> None:
     """Change a picture as instructed; the picture itself is left as it is."""
     from diptych.images import Image
 
     sources = [Image.open(path) for path in [image, *(more or [])]]
-    chosen = options.given(
-        guidance=guidance,
-        image_guidance=image_guidance,
-        temperature=temperature,
-        size=options.parse_size(size),
-        steps=steps,
-        interval=options.parse_interval(interval),
-        renorm=renorm,
-        shift=shift,
-        foresee=foresee,
-        think=think,
-    )
+    chosen = drawing.chosen() | options.given(image_guidance=image_guidance)
     labels, seeds = [instruction] * n, [seed + k for k in range(n)]
     targets = places(out, labels, seeds)
-    drawing = load_model(model, device, dtype, quantize, offload)
+    painter = load_model(model, placing)
     began = time.perf_counter()
     source = sources[0] if len(sources) == 1 else sources
     watching = filming(film)
     if mask is not None:
         watching["mask"] = Image.open(mask)
     with bar("editing") as progress:
-        pictures = drawing.edit(source, instruction, n=n, seed=seed, progress=progress, **watching, **chosen)
+        pictures = painter.edit(source, instruction, n=n, seed=seed, progress=progress, **watching, **chosen)
     _develop(film, watching)
-    finish(pictures, targets, labels, seeds, drawing.name, time.perf_counter() - began, as_json)
+    finish(pictures, targets, labels, seeds, painter.name, time.perf_counter() - began, as_json)
 
 
 def filming(film: str | None) -> dict[str, Any]:

@@ -16,17 +16,11 @@ if TYPE_CHECKING:
 @command
 def ask(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE... QUESTION", help="Pictures, then the question.")],
-    max_tokens: options.MaxTokens = 512,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest word.")] = 0.0,
-    top_p: options.TopP = 1.0,
-    seed: options.Seed = 0,
-    think: options.Think = False,
     model: options.Model = options.DEFAULT_MODEL,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    quantize: options.Quantize = None,
-    offload: options.Offload = False,
     as_json: options.Json = False,
+    *,
+    talking: options.Talking,
+    placing: options.Placing,
 ) -> None:
     """Ask about one or several pictures: diptych ask cat.png "What is this?" """
     from diptych.images import Image
@@ -36,11 +30,10 @@ def ask(
     if not paths:
         raise InputError('ask takes a picture and a question, such as: diptych ask cat.png "What is this?"')
     turn = Turn.user(*(Image.open(path) for path in paths), question)
-    chosen = options.given(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, think=think)
-    reader = load_model(model, device, dtype, quantize, offload)
+    chosen, reader = talking.chosen(), load_model(model, placing)
     if as_json:
         reply = reader.chat([turn], **chosen)
-        show_json({"model": reader.name, "answer": reply.text, "seed": seed, "timings": reply.timings})
+        show_json({"model": reader.name, "answer": reply.text, "seed": talking.seed, "timings": reply.timings})
         return
     _say(reader, turn, chosen)
 

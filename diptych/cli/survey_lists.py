@@ -1,9 +1,8 @@
 """The lists of `diptych survey`: options for the classes of each table, and those that all lists share."""
 
-import functools
-import inspect
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypedDict, Unpack
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -20,49 +19,24 @@ Markdown: TypeAlias = Annotated[bool, typer.Option("--markdown", help="Print a M
 Bibtex: TypeAlias = Annotated[bool, typer.Option("--bibtex", help="Print the papers for a bibliography.")]
 
 
-class Shared(TypedDict):
+@dataclass(frozen=True)
+class Shared:
     """The options of every list."""
 
-    since: str | None
-    until: str | None
-    search: str
-    as_json: bool
-    as_csv: bool
-    markdown: bool
-    as_bibtex: bool
-
-
-def _shared(
-    since: Annotated[str | None, typer.Option(metavar="DATE", help="From 2025, 2025-05 or 2025-05-20 on.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="DATE", help="Up to that year, month or day.")] = None,
-    search: Annotated[str, typer.Option("--search", "-s", metavar="WORDS", help="All of these words.")] = "",
-    as_json: options.Json = False,
-    as_csv: Csv = False,
-    markdown: Markdown = False,
-    as_bibtex: Bibtex = False,
-) -> None:
-    """Only read for its parameters, which `listing` adds to each list's own."""
-
-
-def listing(own: Callable[..., None]) -> Callable[..., None]:
-    """A command of its own parameters and, behind them, the shared ones, which it takes as `**shared`."""
-
-    @functools.wraps(own)
-    def both(**given: Any) -> None:
-        own(**given)
-
-    mine = [one for one in inspect.signature(own).parameters.values() if one.kind != one.VAR_KEYWORD]
-    parameters = [*mine, *inspect.signature(_shared).parameters.values()]
-    both.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
-    both.__annotations__ = {one.name: one.annotation for one in parameters}
-    return command(both)
+    since: Annotated[str | None, typer.Option(metavar="DATE", help="From 2025, 2025-05 or 2025-05-20 on.")] = None
+    until: Annotated[str | None, typer.Option(metavar="DATE", help="Up to that year, month or day.")] = None
+    search: Annotated[str, typer.Option("--search", "-s", metavar="WORDS", help="All of these words.")] = ""
+    as_json: options.Json = False
+    as_csv: Csv = False
+    markdown: Markdown = False
+    as_bibtex: Bibtex = False
 
 
 def _words(table: dict[str, str], several: str = "any of several, if repeated") -> typer.models.OptionInfo:
     return typer.Option(metavar="WORD", help=f"{', '.join(table)}; {several}.")
 
 
-@listing
+@command
 def models(
     paradigm: Annotated[list[str] | None, _words(terms.PARADIGMS)] = None,
     encoding: Annotated[list[str] | None, _words(terms.ENCODINGS)] = None,
@@ -70,31 +44,33 @@ def models(
     attention: Annotated[list[str] | None, _words(terms.ATTENTION)] = None,
     can: Annotated[list[str] | None, _words(terms.TASKS, "all of several, if repeated")] = None,
     runs_here: Annotated[bool, typer.Option("--runs-here", help="Only those that this library runs.")] = False,
-    **shared: Unpack[Shared],
+    *,
+    shared: Shared,
 ) -> None:
     """List unified models: how they work, what they can, which run here."""
     classed = {"paradigm": paradigm, "encoding": encoding, "mechanism": mechanism, "attention": attention, "can": can}
     _list("models", classed, shared, runs_here)
 
 
-@listing
+@command
 def benchmarks(
     task: Annotated[list[str] | None, _words(terms.BENCHMARK_TASKS)] = None,
     scored_here: Annotated[bool, typer.Option("--scored-here", help="Only those that this library scores.")] = False,
-    **shared: Unpack[Shared],
+    *,
+    shared: Shared,
 ) -> None:
     """List benchmarks: what they ask, how answers are judged, which are scored here."""
     _list("benchmarks", {"task": task}, shared, scored_here)
 
 
-@listing
-def datasets(section: Annotated[list[str] | None, _words(terms.SECTIONS)] = None, **shared: Unpack[Shared]) -> None:
+@command
+def datasets(section: Annotated[list[str] | None, _words(terms.SECTIONS)] = None, *, shared: Shared) -> None:
     """List data sets: what for, how large, under which licence."""
     _list("datasets", {"section": section}, shared)
 
 
-@listing
-def applications(**shared: Unpack[Shared]) -> None:
+@command
+def applications(shared: Shared) -> None:
     """List work that builds on unified models."""
     _list("applications", {}, shared)
 
@@ -113,8 +89,8 @@ def _list(table: str, classed: dict[str, list[str] | None], shared: Shared, here
     from diptych.catalogue.queries import Query, select
 
     words = {name: given or () for name, given in classed.items()}
-    query = Query(words, shared["since"], shared["until"], here, shared["search"])
-    asked = form(shared["as_json"], shared["as_csv"], shared["markdown"], shared["as_bibtex"])
+    query = Query(words, shared.since, shared.until, here, shared.search)
+    asked = form(shared.as_json, shared.as_csv, shared.markdown, shared.as_bibtex)
     _print(table, select(load().table(table), query), asked)
 
 

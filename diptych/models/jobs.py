@@ -33,11 +33,17 @@ def jobs_of(
     requests: Sequence[Request], n: int, seed: int | Sequence[int], starts: Sequence[Given] | None = None
 ) -> list[Job]:
     """`n` jobs a request, with seeds from its own on."""
-    if not 1 <= n <= 1024:
-        raise InputError(f"n must lie in 1..1024, not {n}")
+    n = several(n)
     begun, seeds = starts or [None] * len(requests), seeds_of(seed, len(requests))
     asked = zip(requests, seeds, begun, strict=True)
     return [Job(request, first + k, start) for request, first, start in asked for k in range(n)]
+
+
+def several(n: int) -> int:
+    """How many pictures a request may ask for. Raises InputError for another number."""
+    if not 1 <= n <= 1024:
+        raise InputError(f"n must lie in 1..1024, not {n}")
+    return n
 
 
 def seeds_of(seed: int | Sequence[int], count: int) -> list[int]:

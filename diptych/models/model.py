@@ -16,7 +16,7 @@ from torch import Tensor
 from diptych.canvas import Canvas, Draws, Given
 from diptych.errors import InputError
 from diptych.models.family import Dialogue, Options
-from diptych.models.jobs import Job, Preview, Progress, Watched, given_text, jobs_of, seeds_of
+from diptych.models.jobs import Job, Preview, Progress, Watched, given_text, jobs_of, seeds_of, several
 from diptych.models.network import Ids, Made, Network, Piece
 from diptych.models.painting import Side, beyond, encoded, given, onward, side_of, under
 from diptych.models.spoken import spoken
@@ -130,7 +130,7 @@ class Model:
         """Let a picture go on beyond its edge: `n` RGB pictures, half a picture larger for each side that is named.
 
         image: cut to the square the model writes. prompt: what the whole shows; one, or one for each side. side: left,
-        right, top or bottom, or several of them in turn, all along or all across.
+        right, top or bottom, or several of them in turn, all along or all across. Raises CapabilityError, InputError.
         """
         self.dialogue.must("inpaint")
         sides: list[Side] = [side_of(name) for name in ([side] if isinstance(side, str) else side)]
@@ -138,11 +138,13 @@ class Model:
         prompts = prompts * len(sides) if isinstance(prompt, str) else prompts
         if len(prompts) != len(sides):
             raise InputError(f"{len(prompts)} prompts for {len(sides)} sides; give one, or one for each side")
+        if not sides:
+            raise InputError("name a side at which the picture goes on: left, right, top or bottom")
         if len({name in ("left", "right") for name in sides}) != 1:
             raise InputError("a picture goes on to left and right or to top and bottom, not both in one call")
         chosen = Options(**options)
         grid, watch = self.dialogue.grid(chosen), Watched(progress)
-        whole = [encoded(self.network, self.dialogue, _image(image)).unflatten(0, grid)] * n
+        whole = [encoded(self.network, self.dialogue, _image(image)).unflatten(0, grid)] * several(n)
         for number, (name, text) in enumerate(zip(sides, prompts, strict=True)):
             request = Request((Turn.user(text),), "image")
             starts = [beyond(codes, name, grid) for codes in whole]
@@ -261,14 +263,11 @@ class Model:
                 pictures += self._decoded(made)
         return pictures
 
-    def _fill(
-        self, jobs: Sequence[Job], options: Options, watch: Watched, before: int = 0, all_: int = 0
-    ) -> Iterator[Made]:
-        """The jobs' canvases, a batch at a time. before, all_: how many pictures were made beforehand, and are to be in
-        all."""
+    def _fill(self, jobs: Sequence[Job], options: Options, watch: Watched, before: int, total: int) -> Iterator[Made]:
+        """The jobs' canvases, a batch at a time; `before` of `total` pictures were made beforehand."""
         for begin in range(0, len(jobs), self.batch):
             part = self._thought(jobs[begin : begin + self.batch], options)
-            told = watch.of(self.network, self.dialogue, before + begin, len(part), all_)
+            told = watch.of(self.network, self.dialogue, before + begin, len(part), total)
             yield from self._made(part, options, watch=told)
 
     def _made(

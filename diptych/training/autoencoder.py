@@ -8,35 +8,21 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diptych.encoders.preprocess import to_uint8
-from diptych.errors import TrainingError
 from diptych.models.layouts import compvis
 from diptych.storage import replacing
 from diptych.tokenizers.flux import PUBLISHED, flux_tokenizer
 from diptych.tokenizers.latents import LatentTokenizer
 from diptych.training.loop import Result
-from diptych.training.pictures import (
-    Data,
-    Pictures,
-    Shown,
-    encoded,
-    held_out,
-    pixel_losses,
-    psnr,
-    read,
-    seen_by,
-    sheet,
-    signed,
-)
+from diptych.training.pictures import Pictures, TokenizerTask, begun, encoded, held_out, psnr, sheet, signed
 from diptych.training.recipes import fields
 from diptych.weights.layout import Layout
 
@@ -61,26 +47,15 @@ class Learner(nn.Module):
         self.tokenizer = tokenizer
 
 
-@dataclass
-class AutoencoderTask:
+class AutoencoderTask(TokenizerTask):
     """A `diptych.training.task.Task`, with reports. params: what differs from FLUX' published autoencoder."""
 
-    params: dict[str, Any]
-    data: Data
-    weights: Losses
-    steps: int
-    start: Path | None = None
-    teacher: nn.Module | None = None
-    module: Learner = field(init=False)
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         tokenizer = flux_tokenizer(self.params | UNSCALED)
         if self.start is not None:
             tokenizer.load_state_dict(names(self.params).read(load_file(self.start)))
-        self.module, self.shown = Learner(tokenizer), Shown(self.data, self.steps)
-
-    def batch(self, step: int) -> Pictures:
-        return self.shown.batch(step)
+        self.module = Learner(tokenizer)
 
     def losses(self, batch: Pictures) -> dict[str, Tensor]:
         tokenizer = self.module.tokenizer
@@ -88,12 +63,9 @@ class AutoencoderTask:
         both = encoded(lambda x: torch.cat(tokenizer.moments(x), 1), tokenizer.factor, batch, pixels.device)
         mean, logvar = both.float().chunk(2, dim=1)
         rebuilt = tokenizer.decode(mean + torch.exp(0.5 * logvar) * torch.randn_like(mean)).float()
-        losses = pixel_losses(rebuilt, pixels)
-        if self.teacher is not None:
-            losses["features"] = F.mse_loss(self.teacher(rebuilt).float(), self.teacher(pixels).float())
+        losses = self.rebuilding(rebuilt, pixels)
         losses["kl"] = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        loss = torch.stack([getattr(self.weights, name) * value for name, value in losses.items()]).sum()
-        return {"loss": loss, **losses}
+        return {"loss": self.weighed(losses), **losses}
 
     def report(self, step: int, module_ema: nn.Module, folder: Path) -> dict[str, float]:
         """Held-out pictures through the averaged weights; leaves a sheet of pictures and their reconstructions."""
@@ -107,14 +79,8 @@ class AutoencoderTask:
 def task(recipe: dict[str, Any]) -> AutoencoderTask:
     """The task of a recipe: tables `model` (the terms of FLUX' code: ch, ch_mult, num_res_blocks, z_channels), `data`,
     `losses`. `start`: an `ae.safetensors` to go on from; `teacher`: the folder of a trained encoder."""
-    fields(recipe, ("kind", "training", "model", "data", "losses", "start", "teacher", "out"), "the recipe")
     fields(recipe.get("model", {}), PUBLISHED.keys() - UNSCALED.keys(), "[model]")
-    data, weights = read(Data, recipe.get("data", {}), "data"), read(Losses, recipe.get("losses", {}), "losses")
-    start = Path(recipe["start"]) if "start" in recipe else None
-    teacher = seen_by(Path(recipe["teacher"])) if "teacher" in recipe else None
-    if weights.features and teacher is None:
-        raise TrainingError("[losses] weighs features, which a teacher sees; name the folder of a trained encoder")
-    return AutoencoderTask(recipe.get("model", {}), data, weights, recipe["training"]["steps"], start, teacher)
+    return AutoencoderTask(**begun(recipe, Losses))
 
 
 def finish(task: AutoencoderTask, result: Result, out: Path) -> None:

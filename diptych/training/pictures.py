@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image as Pillow
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from diptych.data.worlds.emoji.mosaics import picture
 from diptych.data.worlds.emoji.render import render
@@ -24,6 +25,7 @@ from diptych.encoders.vit import ViT, ViTConfig
 from diptych.errors import TrainingError
 from diptych.storage import replacing
 from diptych.training.apart import NOTHING, apart
+from diptych.training.recipes import fields as fields_of
 from diptych.training.settings import nearest
 
 APART = {"multi": 5, "count": 2, "two": 1, "binding": 1, "position": 1, "color": 1, "single": 1}
@@ -75,6 +77,52 @@ class Shown:
             look = Look(rng.choice(STYLES), rng.choice(tuple(BACKGROUNDS)), True)
             shown.append(self.sampler.draw(rng, rng.choices(list(APART), list(APART.values()))[0], look, 0.5)[1])
         return Pictures(step, ids, rendered(shown, self.data.size), shown)
+
+
+@dataclass
+class TokenizerTask:
+    """What trainings of tokenizers share of a `diptych.training.task.Task`. params: the sizes, as a config states them;
+    weights: of the losses; steps: how many there are to be; start: a file to go on from; teacher: who sees features."""
+
+    params: dict[str, Any]
+    data: Data
+    weights: Any
+    steps: int
+    start: Path | None = None
+    teacher: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        self.shown = Shown(self.data, self.steps)
+
+    def batch(self, step: int) -> Pictures:
+        return self.shown.batch(step)
+
+    def rebuilding(self, rebuilt: Tensor, pixels: Tensor) -> dict[str, Tensor]:
+        """Losses of reconstructions on pixels, and on what the teacher sees of them."""
+        losses = pixel_losses(rebuilt, pixels)
+        if self.teacher is not None:
+            losses["features"] = F.mse_loss(self.teacher(rebuilt).float(), self.teacher(pixels).float())
+        return losses
+
+    def weighed(self, losses: dict[str, Tensor]) -> Tensor:
+        return torch.stack([getattr(self.weights, name) * value for name, value in losses.items()]).sum()
+
+
+def begun(recipe: dict[str, Any], losses: type) -> dict[str, Any]:
+    """The fields of a `TokenizerTask` that a recipe states: tables `model`, `data`, `losses`; `start`, `teacher`, the
+    folder of a trained encoder. Raises TrainingError."""
+    fields_of(recipe, ("kind", "training", "model", "data", "losses", "start", "teacher", "out"), "the recipe")
+    found = {
+        "params": recipe.get("model", {}),
+        "data": read(Data, recipe.get("data", {}), "data"),
+        "weights": read(losses, recipe.get("losses", {}), "losses"),
+        "steps": recipe["training"]["steps"],
+        "start": Path(recipe["start"]) if "start" in recipe else None,
+        "teacher": seen_by(Path(recipe["teacher"])) if "teacher" in recipe else None,
+    }
+    if found["weights"].features and found["teacher"] is None:
+        raise TrainingError("[losses] weighs features, which a teacher sees; name the folder of a trained encoder")
+    return found
 
 
 def encoded(encode: Callable[[Tensor], Tensor], factor: int, batch: Pictures, device: torch.device | str) -> Tensor:

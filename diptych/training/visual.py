@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,7 @@ from diptych.storage import replacing
 from diptych.tokenizers.codes import VQ, VisualTokenizer
 from diptych.training.calm import calmed
 from diptych.training.loop import Result
-from diptych.training.pictures import (
-    Data,
-    Pictures,
-    Shown,
-    encoded,
-    held_out,
-    pixel_losses,
-    psnr,
-    read,
-    seen_by,
-    sheet,
-    signed,
-)
+from diptych.training.pictures import Pictures, TokenizerTask, begun, encoded, held_out, psnr, sheet, signed
 from diptych.weights.layout import Layout
 
 PREFIX = "gen_vision_model."  # of the tokenizer's tensors in a Janus checkpoint
@@ -79,27 +67,15 @@ class Learner(nn.Module):
         self.register_buffer("idle", torch.zeros(len(tokenizer.quantiser.codebook), dtype=torch.int64))
 
 
-@dataclass
-class VisualTask:
-    """A `diptych.training.task.Task`, with reports."""
-
-    params: dict[str, Any]
-    data: Data
-    weights: Losses
-    steps: int
-    start: Path | None = None
-    teacher: nn.Module | None = None
-    module: Learner = field(init=False)
+class VisualTask(TokenizerTask):
+    """A `diptych.training.task.Task`, with reports. params: gen_vision_config.params of a Janus config."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         tokenizer = vq16(self.params)
         if self.start is not None:
             tokenizer.load_state_dict(LLAMAGEN_VQ.under(PREFIX, "").read(load_file(self.start)))
         self.module = Learner(tokenizer)
-        self.shown = Shown(self.data, self.steps)
-
-    def batch(self, step: int) -> Pictures:
-        return self.shown.batch(step)
 
     def losses(self, batch: Pictures) -> dict[str, Tensor]:
         tokenizer, weights = self.module.tokenizer, self.weights
@@ -109,12 +85,10 @@ class VisualTask:
             self.revive(latent.detach(), batch.step)
         found = tokenizer.quantiser.quantise(latent)
         rebuilt = tokenizer.rebuild(found.quant if quantised else found.z).float()
-        losses = pixel_losses(rebuilt, pixels)
-        if self.teacher is not None:
-            losses["features"] = F.mse_loss(self.teacher(rebuilt).float(), self.teacher(pixels).float())
+        losses = self.rebuilding(rebuilt, pixels)
         if quantised:
             losses["calm"] = calm(found.z, batch.pixels, tokenizer.quantiser)
-        loss = torch.stack([getattr(weights, name) * value for name, value in losses.items()]).sum()
+        loss = self.weighed(losses)
         if quantised:
             loss = loss + weights.quantiser * torch.stack([*found.losses.values()]).sum()
             losses |= found.losses
@@ -154,10 +128,7 @@ def task(recipe: dict[str, Any]) -> VisualTask:
         raise TrainingError(
             "a recipe for a visual tokenizer needs a table [model], as gen_vision_config.params of Janus"
         )
-    data, weights = read(Data, recipe.get("data", {}), "data"), read(Losses, recipe.get("losses", {}), "losses")
-    start = Path(recipe["start"]) if "start" in recipe else None
-    teacher = seen_by(Path(recipe["teacher"])) if "teacher" in recipe else None
-    return VisualTask(recipe["model"], data, weights, recipe["training"]["steps"], start, teacher)
+    return VisualTask(**begun(recipe, Losses))
 
 
 def finish(task: VisualTask, result: Result, out: Path) -> None:

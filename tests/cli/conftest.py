@@ -80,7 +80,9 @@ class Result:
 @pytest.fixture
 def model(monkeypatch) -> FakeModel:
     fake = FakeModel()
-    monkeypatch.setattr("diptych.cli.console._load", lambda *how: fake.loaded.append(how) or fake)
+    monkeypatch.setattr(
+        "diptych.cli.console._load", lambda name, **placing: fake.loaded.append((name, *placing.values())) or fake
+    )
     return fake
 
 

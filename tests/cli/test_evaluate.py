@@ -41,7 +41,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def teller(monkeypatch) -> FakeModel:
     fake = FakeModel()
-    monkeypatch.setattr("diptych.cli.console._load", lambda *how: fake)
+    monkeypatch.setattr("diptych.cli.console._load", lambda name, **placing: fake)
     return fake
 
 

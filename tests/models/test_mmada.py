@@ -242,6 +242,8 @@ def test_edges_that_are_not_there() -> None:
     ):
         with pytest.raises(InputError, match=wrong):
             model().extend(picture(), prompt, side=side)
+    with pytest.raises(InputError, match=r"n must lie"):
+        model().extend(picture(), "a", n=0)
 
 
 def test_thinking_stands_before_the_answer() -> None:

@@ -16,6 +16,7 @@ from diptych.training import recipes
 from diptych.training.batches import Learn
 from diptych.training.folders import write_folder
 from diptych.training.unified import UnifiedTask
+from tests.training.stepped import losses_of
 
 ROOT = Path(__file__).parents[2]
 PICTURE = Pillow.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
@@ -47,16 +48,8 @@ def recipe(folder: Path) -> dict[str, Any]:
 
 def test_steps_then_a_folder_that_draws_answers_and_edits(folder: Path, tmp_path: Path) -> None:
     task = UnifiedTask(recipe(folder))
-    task.module.train()
-    optimizer = torch.optim.AdamW([p for p in task.module.parameters() if p.requires_grad], 1e-2)
-    seen = []
-    for _ in range(4):
-        optimizer.zero_grad()
-        found = task.losses(task.batch(0))
-        found["loss"].backward()
-        optimizer.step()
-        seen.append(float(found["loss"].detach()))
-    assert set(found) == {"loss", "image", "text"} and seen[-1] < seen[0]
+    seen = losses_of(task)
+    assert set(seen[0]) == {"loss", "image", "text"} and seen[-1]["loss"] < seen[0]["loss"]
     assert all(p.grad is not None for p in task.module.parameters() if p.requires_grad)
     assert all(p.grad is None for p in task.module.network.get_submodule("tokenizer").parameters())
     write_folder(task.family, task.config, folder, task.module.network, tmp_path / "model", torch.float32)

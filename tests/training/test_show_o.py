@@ -22,6 +22,7 @@ from diptych.training.unified import UnifiedTask
 from diptych.weights.files import Checkpoint
 from tests.parity.sets import sets_of
 from tests.parity.test_show_o import spoken
+from tests.training.stepped import losses_of
 
 ROOT = Path(__file__).parents[2]
 PICTURE = Pillow.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8))
@@ -100,15 +101,7 @@ def test_the_shipped_recipes_are_sound(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_steps_then_a_folder_of_one_file(folder: Path, tmp_path: Path) -> None:
     task = UnifiedTask(recipe(folder))
-    task.module.train()
-    optimizer = torch.optim.AdamW([p for p in task.module.parameters() if p.requires_grad], 1e-2)
-    seen = []
-    for _ in range(4):
-        optimizer.zero_grad()
-        found = task.losses(task.batch(0))
-        found["loss"].backward()
-        optimizer.step()
-        seen.append({name: float(loss.detach()) for name, loss in found.items()})
+    seen = losses_of(task)
     assert set(seen[0]) == {"loss", "image", "text"}
     assert all(seen[-1][name] < seen[0][name] for name in seen[0])
     into = written(task, tmp_path / "model")
