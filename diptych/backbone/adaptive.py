@@ -20,6 +20,7 @@ from diptych.attention import lower_dense
 from diptych.backbone.blocks import Blocks
 from diptych.backbone.cache import Cache
 from diptych.backbone.packing import Packed, Route
+from diptych.backbone.transformer import Linear
 
 LATENT = 1  # the expert that tokens of latents name; text names 0
 
@@ -214,7 +215,7 @@ class Adaptive(nn.Module):
         self.clock = Clock(config.width)
         self.blocks = Blocks(AdaptiveBlock(config, i) for i in range(config.depth))
         self.norm = UnitNorm(config.width)
-        self.head = nn.Linear(config.width, config.vocab, bias=False)
+        self.head = Linear(config.width, config.vocab, bias=False)
 
     def forward(self, packed: Packed, cache: Cache | None = None) -> Tensor:
         """With a cache: written after its end, not committed."""

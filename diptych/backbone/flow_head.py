@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from diptych.attention import Lowering, Visibility, attend, lower_dense
 from diptych.backbone.blocks import Blocks
 from diptych.backbone.cache import Cache
-from diptych.backbone.packing import Packed
+from diptych.backbone.packing import Packed, Route
 from diptych.backbone.positions import frequencies, slowed, turned
-from diptych.backbone.transformer import Backbone, BackboneConfig, Block
+from diptych.backbone.transformer import Backbone, BackboneConfig, Block, Linear
 
 DRAWN = 1  # the expert of tokens for which the head runs; the weights of the language model are the same for all
 
@@ -199,11 +199,14 @@ class Wide(nn.Embedding):
         return F.pad(super().forward(ids), (0, self.room))
 
 
-class Narrow(nn.Linear):
+class Narrow(Linear):
     """A linear layer over the first `in_features` numbers of wider hidden states."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, route: Route = 0) -> Tensor:
         return super().forward(x[..., : self.in_features])
+
+    def rows(self, x: Tensor, low: int, high: int) -> Tensor:
+        return super().rows(x[..., : self.in_features], low, high)
 
 
 def _draws(packed: Packed) -> bool:

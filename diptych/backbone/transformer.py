@@ -17,7 +17,6 @@ from diptych.backbone.blocks import Blocks
 from diptych.backbone.cache import Cache
 from diptych.backbone.packing import Packed, Route
 from diptych.backbone.positions import angles, grid_angles, rotate
-from diptych.backbone.products import linear
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,11 @@ class Linear(nn.Linear):
     """A linear layer of which there is one copy, whatever the route."""
 
     def forward(self, x: Tensor, route: Route = 0) -> Tensor:
-        return linear(x, self.weight, self.bias)
+        return F.linear(x, self.weight, self.bias)
+
+    def rows(self, x: Tensor, low: int, high: int) -> Tensor:
+        """Only the outputs low..high."""
+        return F.linear(x, self.weight[low:high], None if self.bias is None else self.bias[low:high])
 
 
 class RMSNorm(nn.RMSNorm):

@@ -1,12 +1,19 @@
-"""Models that fit into less memory: rounded weights, blocks that stay with the CPU. Settled tensor by tensor."""
+"""Models that fit their machine: weights that are rounded, that lie in a CPU's order, blocks that stay with the CPU.
+
+Settled tensor by tensor.
+"""
 
 from __future__ import annotations
+
+from collections import Counter
 
 import torch
 from torch import nn
 
 from diptych.backbone.blocks import Blocks
 from diptych.backbone.quantised import KINDS
+from diptych.backbone.reordered import Reordered, worthwhile
+from diptych.backbone.transformer import Linear
 from diptych.errors import InputError
 
 
@@ -20,24 +27,41 @@ def fitted(quantize: str | None, offload: bool, device: torch.device) -> None:
 
 class Fit:
     """What becomes of a network's tensors as they are loaded, told of each by name: there is never more of the blocks
-    as they were published than one tensor."""
+    as they were published than one tensor.
+
+    quantize, offload: as in `diptych.load`. On CPUs, large weights that are neither rounded nor shared are reordered.
+    """
 
     def __init__(self, network: nn.Module, quantize: str | None, offload: bool):
         self.network, self.offload = network, offload
         self.rounded = None if quantize is None else KINDS[quantize]
         self.blocks = {f"{path}.": m for path, m in network.named_modules() if isinstance(m, Blocks)}
+        owners = Counter(id(p) for _, p in network.named_parameters(remove_duplicate=False))
+        self.shared = {name for name, p in network.named_parameters(remove_duplicate=False) if owners[id(p)] > 1}
 
     def __call__(self, name: str) -> None:
-        if not name.startswith(tuple(self.blocks)):
-            return
         path, _, leaf = name.rpartition(".")
-        layer = self.network.get_submodule(path)
-        if self.rounded is not None and leaf == "weight" and isinstance(layer, nn.Linear):
-            layer = self.rounded(layer)
-            parent, _, own = path.rpartition(".")
-            setattr(self.network.get_submodule(parent), own, layer)
-        if self.offload:
-            _home(layer)
+        inside = name.startswith(tuple(self.blocks))
+        if leaf == "weight" and name not in self.shared:
+            self.settle(path, self.network.get_submodule(path), inside)
+        if inside and self.offload:
+            _home(self.network.get_submodule(path))
+
+    def settle(self, path: str, layer: nn.Module, inside: bool) -> None:
+        """A layer whose weight has just been loaded, and whether it is one of a block."""
+        if inside and self.rounded is not None and isinstance(layer, nn.Linear):
+            self.replace(path, self.rounded(layer))
+        elif isinstance(layer, nn.Linear) and not self.offload and self.plain(layer, inside):
+            self.replace(path, Reordered(layer))
+
+    @staticmethod
+    def plain(layer: nn.Linear, inside: bool) -> bool:
+        """Whether nothing but products is asked of a layer, and they are quicker reordered."""
+        return type(layer) in ((Linear, nn.Linear) if inside else (Linear,)) and worthwhile(layer.weight)
+
+    def replace(self, path: str, layer: nn.Module) -> None:
+        parent, _, own = path.rpartition(".")
+        setattr(self.network.get_submodule(parent), own, layer)
 
     def finish(self, device: torch.device) -> None:
         """All is loaded: blocks that stayed with the CPU are brought to the device from here on."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from diptych.backbone.transformer import Backbone
+from diptych.backbone.transformer import Backbone, Linear
 from diptych.canvas import Writer
 from diptych.encoders.project import mlp
 from diptych.encoders.vit import ViT
@@ -149,7 +149,7 @@ class Janus(Family):
         project = mlp(align["input_dim"], *[align["n_embed"]] * align["depth"])
         table = nn.Embedding(head["image_token_size"], draw_in["input_dim"])
         into = mlp(draw_in["input_dim"], *[draw_in["n_embed"]] * draw_in["depth"])
-        out = mlp(head["n_embed"], head["image_token_embed"], head["image_token_size"])
+        out = mlp(head["n_embed"], head["image_token_embed"], head["image_token_size"], of=Linear)
         see = nn.ModuleDict({"encoder": encoder, "project": project})
         return JanusNetwork(backbone, see, Codes(table, into, out), vq16(params("gen_vision")))
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.attention import KIN
@@ -167,9 +166,7 @@ class Joint(Port):
         return network.backbone.embed(ids) + torch.cat(added), None
 
     def head(self, hidden: Tensor, memo: Any, where: Tensor | None = None) -> Tensor:
-        head = self._network[0].backbone.head
-        here = slice(self.low, self.high)
-        logits = F.linear(selected(hidden, where), head.weight[here], None if head.bias is None else head.bias[here])
+        logits = self._network[0].backbone.head.rows(selected(hidden, where), self.low, self.high)
         if not self.low <= self._network[0].mask < self.high:  # one kind's own ids
             return logits
         codes = self.codes(hidden.shape[1]).to(hidden.device)

@@ -50,8 +50,7 @@ class Words(Port):
         head = self._backbone[0].head
         if (self.low, self.high) == (0, head.out_features):
             return head(selected(hidden, where))
-        bias = None if head.bias is None else head.bias[self.low : self.high]
-        return F.linear(selected(hidden, where), head.weight[self.low : self.high], bias)
+        return head.rows(selected(hidden, where), self.low, self.high)
 
     @staticmethod
     def _mark(ids: tuple[int, ...], like: Tensor) -> Tensor:
