@@ -1,4 +1,4 @@
-"""Products of a few tokens with a large matrix of whole numbers on CPUs, and how long work takes.
+"""Products with large matrices of whole numbers on CPUs, and how long work takes.
 
 R rows, I inputs, O outputs.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -31,6 +32,32 @@ def whole_numbers(x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
     flat = x.flatten(0, -2).to(torch.bfloat16)
     y = torch.ops.aten._weight_int8pack_mm(flat, codes, scale.to(torch.bfloat16))
     return y.to(x.dtype).unflatten(0, x.shape[:-1])
+
+
+def in_order(codes: Tensor) -> Tensor:
+    """int8 codes [O, I] as oneDNN reads them."""
+    return torch.ops.onednn.qlinear_prepack(codes, [FEW, codes.shape[1]])
+
+
+def all_whole(tokens: Tensor, blocked: Tensor, scale: Tensor) -> Tensor:
+    """tokens Float[..., I], whole numbers in -127..127, with codes `in_order` and a scale an output Float[O] ->
+    Float[..., O], float32."""
+    shifted = tokens.add(128).to(torch.uint8).flatten(0, -2)
+    zeros = torch.zeros(len(scale), dtype=torch.int32)
+    last = None, 1.0, 0, torch.float32, "none", [], ""
+    return torch.ops.onednn.qlinear_pointwise(shifted, 1.0, 128, blocked, scale, zeros, *last).unflatten(
+        0, tokens.shape[:-1]
+    )
+
+
+@cache
+def exact_in_8_bits() -> bool:
+    """Whether `all_whole` adds up exactly here: CPUs without VNNI or its like may cut sums off at 16 bits."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    tokens, codes = torch.full((2, 64), 127.0), torch.full((16, 64), 127, dtype=torch.int8)
+    found = all_whole(tokens, in_order(codes), torch.ones(16))
+    return bool((found == 64 * 127**2).all())
 
 
 def seconds(work: Callable[[], object]) -> float:

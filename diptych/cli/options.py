@@ -31,7 +31,8 @@ Size: TypeAlias = Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", hel
 MaxTokens: TypeAlias = Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")]
 TopP: TypeAlias = Annotated[float, typer.Option(help="Nucleus of sampling, where the temperature is above 0.")]
 Quantize: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="int8|int4", help="Round the language model's weights, to fit into less memory.")
+    str | None,
+    typer.Option(metavar="int8|int8-dynamic|int4", help="Round the language model's weights, to fit into less memory."),
 ]
 Offload: TypeAlias = Annotated[
     bool, typer.Option("--offload", help="Keep its layers in the CPU's memory, to fit a smaller GPU; slower.")

@@ -28,7 +28,8 @@ def load(
 
     device: "auto" (a GPU if there is one), or what torch.device takes.
     dtype: "auto" (bfloat16 on a GPU, float32 on a CPU), or float32, bfloat16, float16.
-    quantize: "int8" or "int4": the weights of the backbone's linear layers in so many bits, rounded as they are read.
+    quantize: "int8" or "int4": the weights of the backbone's linear layers in so many bits, rounded as they are read;
+        "int8-dynamic": what goes through them as well, the quickest on CPUs.
     offload: the backbone's blocks stay in the CPU's memory; each is brought to the GPU when it is its turn.
     Weights are safetensors only; no code of the folder is ever run. Raises UnknownModelError, WeightsError, InputError.
     """

@@ -13,6 +13,7 @@ PUBLISHED = {
     "ch_mult": [1, 2, 4, 4],
     "num_res_blocks": 2,
     "z_channels": 16,
+    "num_groups": 32,
     "scale_factor": 0.3611,
     "shift_factor": 0.1159,
 }
@@ -20,7 +21,9 @@ PUBLISHED = {
 
 def flux_tokenizer(config: Mapping[str, Any]) -> LatentTokenizer:
     """config: what differs from the published autoencoder. Its encoder gives mean and log variance, with no 1x1
-    convolution behind it, nor one before the decoder."""
+    convolution behind it, nor one before the decoder. `num_groups` of the norms is ours: with one channel a group, as
+    narrow ones would have by the published 32, nothing is left of a picture's mean colour."""
     c = PUBLISHED | dict(config)
-    halves = compvis(c["ch"], tuple(c["ch_mult"]), c["num_res_blocks"], c["z_channels"], double=True)
+    sizes = c["ch"], tuple(c["ch_mult"]), c["num_res_blocks"], c["z_channels"]
+    halves = compvis(*sizes, double=True, groups=c["num_groups"])
     return kl_tokenizer(*halves, scale=c["scale_factor"], shift=c["shift_factor"], pointwise_convs=False)

@@ -20,7 +20,7 @@ from diptych.models.network import Ids
 from tests.parity.sets import GoldenSet, sets
 
 NAME = "janus-emoji"
-MOST = {"int8": 0.02, "int4": 0.15}  # of logits: the norm of the error by the norm
+MOST = {"int8": 0.02, "int8-dynamic": 0.05, "int4": 0.15}  # of logits: the norm of the error by the norm
 GIB = 2**30
 # ByteDance-Seed/BAGEL-7B-MoT
 OFFICIAL: dict[str, Any] = {
@@ -95,7 +95,7 @@ def test_all_families(kind: str) -> None:
         gone = theirs.keys() - ours.keys()
         assert gone and gone == {n.removesuffix("codes") + "weight" for n in ours if n.endswith(".codes")}, golden.name
         away = float((hidden(small) - hidden(near)).norm() / hidden(near).norm())
-        assert 0 < away < {"int8": 0.05, "int4": 0.6}[kind], f"{golden.name}: {away}"
+        assert 0 < away < {"int8": 0.05, "int8-dynamic": 0.12, "int4": 0.6}[kind], f"{golden.name}: {away}"
 
 
 def hidden(model: Model) -> Tensor:
@@ -138,7 +138,7 @@ def published(quantize: str | None) -> int:
 
 
 def test_wrong_ways_to_save_memory() -> None:
-    with pytest.raises(InputError, match="quantize is one of int8, int4, not 'int3'"):
+    with pytest.raises(InputError, match="quantize is one of int8, int8-dynamic, int4, not 'int3'"):
         diptych.load(NAME, device="cpu", quantize="int3")
     with pytest.raises(InputError, match="offload saves a GPU's memory, but this model runs on cpu; leave it out"):
         diptych.load(NAME, device="cpu", offload=True)
