@@ -13,10 +13,11 @@ import torch
 import transformers
 from rich.console import Console
 
-from benchmarks import pro_decode
-from benchmarks.harness import ceilings, machine, markdown, record, table
+from benchmarks import flow_decode, loading, masked_decode, pro_decode, tokenizers, training_step
+from benchmarks.harness import Amounts, ceilings, machine, markdown, record, table
 
-WORKLOADS = {"pro_decode": pro_decode.run}
+FILES = (pro_decode, masked_decode, flow_decode, tokenizers, training_step, loading)
+WORKLOADS = {module.__name__.rpartition(".")[2]: module.run for module in FILES}
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
@@ -26,7 +27,8 @@ def facts(limits) -> str:
     return (
         f"Measured with torch {about['torch']} on {about['threads']} threads ({about['processor']}, "
         f"{', '.join(about['instructions']) or 'no vector instructions known here'}), which read "
-        f"{limits.bandwidth / 1e9:.0f} GB/s and multiply {limits.flops / 1e9:,.0f} GFLOP/s in float32 at most."
+        f"{limits.bandwidth / 1e9:.0f} GB/s and multiply {limits.flops / 1e9:,.0f} GFLOP/s in float32, "
+        f"{limits.flops16 / 1e9:,.0f} in bfloat16, at most."
     )
 
 
@@ -48,9 +50,12 @@ def main() -> None:
     if unknown := [name for name in names if name not in WORKLOADS]:
         parser.error(f"no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}")
     torch.set_num_threads(options.threads)
-    limits, amounts = ceilings(), (1, 1, 4) if options.quick else (options.repeats, options.layers, 24)
+    limits, amounts = (
+        ceilings(),
+        Amounts(1, 1, 4, True) if options.quick else Amounts(options.repeats, options.layers, 24),
+    )
     transformers.logging.set_verbosity_error()
-    results = [row for name in names for row in WORKLOADS[name](limits, *amounts)]
+    results = [row for name in names for row in WORKLOADS[name](limits, amounts)]
     Console().print(facts(limits), table(results), sep="\n")
     if not options.quick:
         (DOCS / "performance.json").write_text(record(results, limits, vars(options)) + "\n", "utf-8")

@@ -42,10 +42,24 @@ class Spread(NamedTuple):
 
 
 class Ceilings(NamedTuple):
-    """bandwidth: bytes a second of a plain read; flops: of a large float32 product, a second."""
+    """bandwidth: bytes a second of a plain read; flops, flops16: of a large product in float32, bfloat16, a second."""
 
     bandwidth: float
     flops: float
+    flops16: float
+
+    def of(self, dtype: torch.dtype) -> float:
+        """FLOP/s at most."""
+        return self.flops16 if dtype == torch.bfloat16 else self.flops
+
+
+class Amounts(NamedTuple):
+    """repeats: turns of each side; layers, tokens: of a language model, and that it writes; quick: a look only."""
+
+    repeats: int
+    layers: int
+    tokens: int
+    quick: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,12 @@ def measured(
     return Result(workload, unit, rates[0], None if peer is None else rates[1], ratio, share, note)
 
 
+def best_type(side: Callable[[torch.dtype], object]) -> torch.dtype:
+    """Of float32 and bfloat16 the one in which this work is quicker here."""
+    kinds = torch.float32, torch.bfloat16
+    return min(kinds, key=lambda kind: min(seconds(lambda: side(kind)) for _ in range(2)))
+
+
 def seconds(side: Side) -> float:
     began = time.perf_counter()
     side()
@@ -90,8 +110,9 @@ def seconds(side: Side) -> float:
 def ceilings(device: str = "cpu") -> Ceilings:
     numbers = torch.ones(READ, device=device)
     matrix = torch.ones(MATRIX, MATRIX, device=device)
-    read, product = (_best(work) for work in (numbers.sum, lambda: matrix @ matrix))
-    return Ceilings(numbers.numel() * numbers.element_size() / read, 2 * MATRIX**3 / product)
+    half = matrix.bfloat16()
+    read, *products = (_best(work) for work in (numbers.sum, lambda: matrix @ matrix, lambda: half @ half))
+    return Ceilings(numbers.numel() * numbers.element_size() / read, *(2 * MATRIX**3 / took for took in products))
 
 
 def _best(work: Side) -> float:

@@ -1,7 +1,7 @@
 """Workloads at Janus-Pro-1B's sizes, some of its layers, random weights, beside transformers' Llama stack of the same.
 
-The peer of every workload is `JanusForConditionalGeneration.generate` with float32 weights, its quickest on a CPU
-without bfloat16 arithmetic; of int8 as well, for transformers has no such path of its own.
+The peer of every workload is `JanusForConditionalGeneration.generate` in whichever of float32 and bfloat16 is quicker
+for it here; of int8 as well, for transformers has no such path of its own on CPUs.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import torch
 import transformers
 from torch import nn
 
-from benchmarks.harness import Ceilings, Result, measured
-from diptych.backbone.quantised import Int8
-from diptych.backbone.transformer import Linear
+from benchmarks.harness import Amounts, Ceilings, Result, best_type, measured
 from diptych.canvas import Draws, Writer
+from diptych.models.fitting import Fit
 from diptych.models.janus_converted import JanusConverted
 from diptych.models.network import Ids
 from diptych.models.ports import Words
@@ -67,14 +66,13 @@ def pair(layers: int) -> tuple[Any, Any]:
     return ours.requires_grad_(False).eval(), theirs
 
 
-def in_int8(network: Any) -> Any:
-    """A copy whose blocks' linear layers are of 8 bits."""
-    small = deepcopy(network)
-    for block in list(small.backbone.blocks):
-        for name, layer in list(block.named_children()):
-            if isinstance(layer, Linear):
-                setattr(block, name, Int8.of(layer))
-    return small
+def fitted(network: Any, dtype: torch.dtype = torch.float32, quantize: str | None = None) -> Any:
+    """A copy as `diptych.load` would leave it."""
+    made = deepcopy(network).to(dtype)
+    fit = Fit(made, quantize, False)
+    for name in list(made.state_dict()):
+        fit(name)
+    return made
 
 
 def our_image(network: Any, images: int, tokens: int, greedy: bool = False) -> torch.Tensor:
@@ -112,30 +110,53 @@ def their_text(network: Any, prompt: int, tokens: int) -> torch.Tensor:
 
 def weight_bytes(network: Any, head: nn.Module) -> int:
     """Of what a visit reads: the blocks and a head."""
-    parts = [network.backbone.blocks, head]
-    tensors = (t for part in parts for t in (*part.parameters(), *part.buffers()))
+    tensors = [t for part in (network.backbone.blocks, head) for t in part.state_dict().values()]
     return sum(t.numel() * t.element_size() for t in tensors)
 
 
-def run(limits: Ceilings, repeats: int, layers: int = 4, tokens: int = 24) -> list[Result]:
+def agreement(ours: torch.Tensor, theirs: torch.Tensor) -> str:
+    return f"{float((ours == theirs).float().mean()):.0%}"
+
+
+def run(limits: Ceilings, amounts: Amounts) -> list[Result]:
     """The rows of the table. The floor of decoding is one read of the weights a visit, the prefill left out."""
-    ours, theirs = pair(layers)
-    small, note = in_int8(ours), f"{layers} of 24 layers"
+    plain, theirs = pair(amounts.layers)
+    peers = {torch.float32: theirs, torch.bfloat16: deepcopy(theirs).bfloat16()}
+    kinds = {
+        "float32": fitted(plain),
+        "bfloat16": fitted(plain, torch.bfloat16),
+        "int8": fitted(plain, torch.bfloat16, "int8"),
+        "int8-dynamic": fitted(plain, torch.bfloat16, "int8-dynamic"),
+    }
+    repeats, tokens, note = amounts.repeats, amounts.tokens, f"{amounts.layers} of 24 layers"
     results = []
     for images in (1, 8):
-        same = bool((our_image(ours, images, 8, True) == their_image(theirs, images, 8, True)).all())
-        peer: Callable = partial(their_image, theirs, images, tokens)
-        for name, network in (("float32", ours), ("int8", small)):
+        best = best_type(lambda kind, n=images: their_image(peers[kind], n, 6))
+        peer: Callable = partial(their_image, peers[best], images, tokens)
+        greedy = their_image(theirs, images, 8, True)
+        for name, network in kinds.items():
             floor = tokens * weight_bytes(network, network.draw.out) / limits.bandwidth
-            said = f"{note}; greedy codes as theirs: {'yes' if same else 'no'}" if network is ours else note
+            alike = agreement(our_image(network, images, 8, True), greedy)
+            said = f"{note}; peer in {_short(best)}; greedy codes as the peer's in float32: {alike}"
             side = partial(our_image, network, images, tokens)
             title = f"image codes, {images} at once, {name}"
             results.append(measured(title, "codes", images * tokens, side, peer, repeats, floor, said))
-    for name, network in (("float32", ours), ("int8", small)):
+    best = best_type(lambda kind: their_text(peers[kind], 20, 6))
+    for name, network in kinds.items():
         floor = tokens * weight_bytes(network, network.backbone.head) / limits.bandwidth
-        sides = partial(our_text, network, 20, tokens), partial(their_text, theirs, 20, tokens)
-        results.append(measured(f"text, {name}", "tokens", tokens, *sides, repeats, floor, note))
-    inner = sum(p.numel() for p in ours.backbone.blocks.parameters())
-    floor = 2 * 512 * inner / limits.flops
-    sides = partial(our_text, ours, 512, 1), partial(their_text, theirs, 512, 1)
-    return [*results, measured("prefill of 512, float32", "tokens", 512, *sides, repeats, floor, note)]
+        sides = partial(our_text, network, 20, tokens), partial(their_text, peers[best], 20, tokens)
+        said = f"{note}; peer in {_short(best)}"
+        results.append(measured(f"text, {name}", "tokens", tokens, *sides, repeats, floor, said))
+    inner = sum(p.numel() for p in plain.backbone.blocks.parameters())
+    best = best_type(lambda kind: their_text(peers[kind], 512, 1))
+    for name in ("float32", "bfloat16", "int8-dynamic"):
+        dtype = torch.float32 if name == "float32" else torch.bfloat16
+        floor = 2 * 512 * inner / limits.of(dtype)
+        sides = partial(our_text, kinds[name], 512, 1), partial(their_text, peers[best], 512, 1)
+        said = f"{note}; peer in {_short(best)}"
+        results.append(measured(f"prefill of 512, {name}", "tokens", 512, *sides, repeats, floor, said))
+    return results
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -37,6 +37,7 @@ class Losses:
     absolute: float = 1.0
     squared: float = 2.0
     edges: float = 0.5
+    hue: float = 0.0
     features: float = 0.0
     kl: float = 1e-3
 

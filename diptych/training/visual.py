@@ -48,6 +48,7 @@ class Losses:
     absolute: float = 1.0
     squared: float = 2.0
     edges: float = 0.5
+    hue: float = 0.0
     features: float = 0.0
     calm: float = 0.0
     quantiser: float = 1.0
