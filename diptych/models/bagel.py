@@ -28,7 +28,7 @@ from diptych.encoders.project import mlp
 from diptych.encoders.vit import ViTConfig
 from diptych.errors import InputError
 from diptych.models import layouts
-from diptych.models.family import Dialogue, Family, Options
+from diptych.models.family import Dialogue, Family, Options, stated
 from diptych.models.latent_network import SeenAndWritten
 from diptych.models.latents import Latents
 from diptych.models.network import Ids, Network, Piece, Seen, Traced
@@ -81,6 +81,7 @@ class Guided(NamedTuple):
 DRAWING = Guided(4.0, 1.0, (0.4, 1.0), "global")
 EDITING = Guided(4.0, 2.0, (0.0, 1.0), "text_channel")
 STEPS, SHIFT = 49, 3.0  # 50 points in time
+STATED = ("guidance", "image_guidance", "renorm", "steps", "shift")  # options that a config may settle
 
 
 class BagelDialogue(Dialogue):
@@ -98,6 +99,7 @@ class BagelDialogue(Dialogue):
         patch, side = config["vit_config"]["patch_size"], config["vit_max_num_patch_per_side"]
         self.seen = Native(side * patch, min(SMALLEST_SEEN, side * patch), patch)
         self.image_size = (longest, longest)
+        self.defaults = stated(config, STATED)
         self.longest = longest
 
     def marked(self, begin: int, end: int, *around: int) -> None:
@@ -193,7 +195,9 @@ class BagelDialogue(Dialogue):
         return height // stride, width // stride
 
     def fitted(self, request: Request, options: Options) -> Options:
-        """An edited picture has the size of the last that was given, as resized, unless another is asked for."""
+        """What the config states; and an edited picture has the size of the last that was given, as resized, unless
+        another is asked for."""
+        options = replace(options, **{k: v for k, v in self.defaults.items() if getattr(options, k) is None})
         pictures = [image for turn in request.turns for image in turn.images]
         if options.size is not None or not pictures:
             return options

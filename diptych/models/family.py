@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diptych.canvas import Given, Writer
 from diptych.encoders.preprocess import Crop, Preprocess
-from diptych.errors import CapabilityError, InputError
+from diptych.errors import CapabilityError, InputError, WeightsError
 from diptych.models.companions import Companion
 from diptych.models.network import Network, Piece
 from diptych.samplers.guidance import Renorm
@@ -65,6 +65,16 @@ class Options:
             raise InputError(f"renorm is one of {', '.join(get_args(Renorm))}, not {self.renorm!r}")
         if not 0 < self.max_tokens <= 32768:
             raise InputError(f"max_tokens must lie in 1..32768, not {self.max_tokens}")
+
+
+def stated(config: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """What config.json itself says of options that are left open: `diptych.defaults`, of the names in `known`.
+
+    Raises WeightsError for any other."""
+    found = config.get("diptych", {}).get("defaults", {})
+    if unknown := found.keys() - set(known):
+        raise WeightsError(f"diptych.defaults in config.json holds {', '.join(known)}, not {min(unknown)!r}")
+    return found
 
 
 class Dialogue(ABC):

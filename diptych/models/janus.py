@@ -20,7 +20,7 @@ from diptych.encoders.vit import ViT
 from diptych.errors import InputError
 from diptych.models import layouts
 from diptych.models.deepseek import OLD_ROLES, ROLES, DeepSeekDialogue, llama, siglip
-from diptych.models.family import Family, Options
+from diptych.models.family import Family, Options, stated
 from diptych.models.network import Ids, Made, Network, Piece
 from diptych.models.ports import Codes
 from diptych.models.registry import read_json
@@ -77,7 +77,7 @@ class JanusDialogue(DeepSeekDialogue):
         self.network = network
         self.stops, self.opening, self.closing = frozenset({self.eos, self.begin}), self.begin, (self.end,)
         self.can = frozenset(config.get("diptych", {}).get("can", self.can))
-        self.defaults = config.get("diptych", {}).get("defaults", {})
+        self.defaults = stated(config, ("guidance", "temperature"))
         read, written = (config[f"{part}_config"]["params"].get("image_size") for part in ("vision", "gen_vision"))
         side = written or read  # official configs know one size for both
         self.image_size = (side, side)

@@ -25,10 +25,10 @@ from diptych.encoders.clip_vision import clip_preprocess, clip_vision
 from diptych.encoders.preprocess import Crop, Preprocess, to_uint8
 from diptych.encoders.project import mlp
 from diptych.encoders.vit import ViT
-from diptych.errors import InputError, WeightsError
+from diptych.errors import InputError
 from diptych.models import layouts, vq_models
 from diptych.models.companions import Companion
-from diptych.models.family import Dialogue, Family, Options
+from diptych.models.family import Dialogue, Family, Options, stated
 from diptych.models.network import Ids, Made, Network, Piece, Seen
 from diptych.models.phi import phi
 from diptych.models.ports import MarkedWords, Words
@@ -69,10 +69,7 @@ SMALL, LARGE = Drawing(1.75, 16), Drawing(5.0, 50)  # 256 and 512 pixels
 
 def drawing(side: int, config: dict[str, Any]) -> Drawing:
     """The defaults of pictures of this side, but for what the config states as `diptych.defaults`."""
-    stated = config.get("diptych", {}).get("defaults", {})
-    if unknown := stated.keys() - set(Drawing._fields):
-        raise WeightsError(f"diptych.defaults in config.json holds {', '.join(Drawing._fields)}, not {min(unknown)!r}")
-    return (SMALL if side <= 256 else LARGE)._replace(**stated)
+    return (SMALL if side <= 256 else LARGE)._replace(**stated(config, Drawing._fields))
 
 
 class Vocabulary(NamedTuple):
