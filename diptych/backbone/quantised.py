@@ -70,7 +70,7 @@ class Int8(Quantised):
 
 class Int8Dynamic(Int8):
     """`Int8` through which tokens go as whole numbers too: each is rounded to -127..127 with a scale of its own. On
-    CPUs the quickest of all, at three times the error of int8 (measured on the logits of janus-emoji). There the codes
+    CPUs the quickest of all, at nearly five times the error of int8 (on the logits of janus-emoji). There the codes
     lie in oneDNN's order, and only so."""
 
     blocked: Tensor | None = None
