@@ -11,7 +11,7 @@ B rows, T tokens, S samples, D width, H heads, E width of a head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -24,8 +24,9 @@ from diptych.attention import OPEN, Lowering, Visibility, attend, lower_dense
 from diptych.backbone.axial import axial_angles, rotate_pairs
 from diptych.backbone.blocks import Blocks
 from diptych.backbone.cache import Cache
+from diptych.backbone.experts import Experts, copies
 from diptych.backbone.packing import Packed, Route
-from diptych.backbone.transformer import Experts, RMSNorm
+from diptych.backbone.transformer import RMSNorm
 
 TEXT, IMAGE, CONDITION, TIME = range(4)  # a token's expert
 
@@ -73,8 +74,8 @@ class Attention(nn.Module):
     def __init__(self, c: MMDiTConfig, streams: int):
         super().__init__()
         self.heads = c.heads
-        self.q, self.k, self.v = (_copies(lambda: nn.Linear(c.width, c.width), streams) for _ in range(3))
-        self.norm_q, self.norm_k = (_copies(lambda: RMSNorm(c.head, eps=c.eps), streams) for _ in range(2))
+        self.q, self.k, self.v = (copies(lambda: nn.Linear(c.width, c.width), streams) for _ in range(3))
+        self.norm_q, self.norm_k = (copies(lambda: RMSNorm(c.head, eps=c.eps), streams) for _ in range(2))
 
     def forward(self, y: Tensor, s: Streams) -> Tensor:
         """y [B, T, D] -> what each token heard [B, T, D], before an output projection."""
@@ -95,8 +96,8 @@ class Double(nn.Module):
         self.eps = c.eps
         self.modulate = nn.ModuleList(nn.Linear(c.width, 6 * c.width) for _ in (TEXT, IMAGE))
         self.attention = Attention(c, 2)
-        self.out = _copies(lambda: nn.Linear(c.width, c.width), 2)
-        self.up, self.down = (_copies(lambda s=s: nn.Linear(*s), 2) for s in _mlp(c))
+        self.out = copies(lambda: nn.Linear(c.width, c.width), 2)
+        self.up, self.down = (copies(lambda s=s: nn.Linear(*s), 2) for s in _mlp(c))
 
     def forward(self, x: Tensor, s: Streams) -> Tensor:
         table = torch.stack([layer(s.condition) for layer in self.modulate])  # [2, S, 6 D]
@@ -224,10 +225,6 @@ def _lowering(packed: Packed, kinds: Tensor, columns: Tensor) -> Lowering:
     sample, *rest = (field[:, columns] for field in packed.visibility)
     seen = Visibility(sample.masked_fill(hidden, -1), *rest)
     return lower_dense(seen, seen)
-
-
-def _copies(make: Callable[[], nn.Module], streams: int) -> nn.Module:
-    return make() if streams == 1 else Experts(make, streams)
 
 
 def _routed(layer: nn.Module, x: Tensor, route: Route) -> Tensor:

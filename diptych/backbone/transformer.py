@@ -5,7 +5,6 @@ Llama, Qwen2, Qwen3, Phi, LLaDA and their mixtures of transformers (BAGEL, LMFus
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from diptych.attention import Lowering, attend, attend_one, lower_dense
 from diptych.backbone.blocks import Blocks
 from diptych.backbone.cache import Cache
+from diptych.backbone.experts import copies, grouped, order_of, placed
 from diptych.backbone.packing import Packed, Route
 from diptych.backbone.positions import angles, grid_angles, rotate
 
@@ -74,29 +74,7 @@ class LayerNorm(nn.LayerNorm):
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
-class Experts(nn.Module):
-    """One copy of a layer per expert; each token uses the copy its route names (mixture of transformers)."""
-
-    def __init__(self, make: Callable[[], nn.Module], count: int):
-        super().__init__()
-        self.experts = nn.ModuleList(make() for _ in range(count))
-
-    def forward(self, x: Tensor, route: Route = 0) -> Tensor:
-        if isinstance(route, int):
-            return self.experts[route](x)
-        flat = x.flatten(0, 1)
-        parts = [layer(flat[index]) for layer, index in zip(self.experts, route, strict=False)]
-        out = parts[0].new_zeros(len(flat), *parts[0].shape[1:])
-        for index, part in zip(route, parts, strict=True):
-            out = out.index_copy(0, index, part)
-        return out.unflatten(0, x.shape[:2])
-
-
 NORMS: dict[str, type[nn.Module]] = {"rms": RMSNorm, "layer": LayerNorm}
-
-
-def _copies(make: Callable[[], nn.Module], experts: int) -> nn.Module:
-    return make() if experts == 1 else Experts(make, experts)
 
 
 class Block(nn.Module):
@@ -109,10 +87,10 @@ class Block(nn.Module):
         qkv_bias, bias, mlp_bias = c.bias in ("qkv", "all"), c.bias == "all", c.bias in ("mlp", "all")
 
         def layer(a: int, b: int, biased: bool) -> nn.Module:
-            return _copies(lambda: Linear(a, b, biased), c.experts)
+            return copies(lambda: Linear(a, b, biased), c.experts)
 
         def norm(size: int) -> nn.Module:
-            return _copies(lambda: NORMS[c.norm](size, eps=c.eps), c.experts)
+            return copies(lambda: NORMS[c.norm](size, eps=c.eps), c.experts)
 
         self.q, self.k, self.v = (
             layer(width, inner, qkv_bias),
@@ -126,7 +104,7 @@ class Block(nn.Module):
         self.norm_mlp = None if c.parallel else norm(width)
         self.norm_q, self.norm_k = (norm(c.head), norm(c.head)) if c.norm_qk else (None, None)
         if c.norm_qk_whole:
-            self.norm_q, self.norm_k = (_copies(lambda n=n: LayerNorm(n), c.experts) for n in (inner, kv))
+            self.norm_q, self.norm_k = (copies(lambda n=n: LayerNorm(n), c.experts) for n in (inner, kv))
         self.norm_attn_out, self.norm_mlp_out = (norm(width), norm(width)) if c.sandwich else (None, None)
 
     def project(self, y: Tensor, turn: tuple[Tensor, Tensor], route: Route) -> tuple[Tensor, Tensor, Tensor]:
@@ -136,9 +114,10 @@ class Block(nn.Module):
         def heads(layer: nn.Module, norm: nn.Module | None, n: int) -> Tensor:
             t = layer(y, route)
             if c.norm_qk_whole:
-                return (t if norm is None else norm(t, route)).unflatten(-1, (n, c.head)).transpose(1, 2)
+                t = t if norm is None else norm(t, route)
+                return placed(t, route).unflatten(-1, (n, c.head)).transpose(1, 2)
             t = t.unflatten(-1, (n, c.head))
-            return (t if norm is None else norm(t, route)).transpose(1, 2)
+            return placed(t if norm is None else norm(t, route), route).transpose(1, 2)
 
         q, k = heads(self.q, self.norm_q, c.heads), heads(self.k, self.norm_k, c.kv_heads)
         return rotate(q, *turn), rotate(k, *turn), heads(self.v, None, c.kv_heads)
@@ -150,7 +129,7 @@ class Block(nn.Module):
 
     def finish(self, x: Tensor, y: Tensor, attended: Tensor, route: Route) -> Tensor:
         """x the stream, y its normed form, attended [B, H, T, E] -> the stream after this block."""
-        heard = self.out(attended.transpose(1, 2).flatten(2), route)
+        heard = self.out(grouped(attended.transpose(1, 2).flatten(2), route), route)
         after = x + (heard if self.norm_attn_out is None else self.norm_attn_out(heard, route))
         fed = self.feed(y if self.norm_mlp is None else self.norm_mlp(after, route), route)
         return after + (fed if self.norm_mlp_out is None else self.norm_mlp_out(fed, route))
@@ -181,7 +160,7 @@ class Backbone(nn.Module):
         self.config = config
         self.embed = nn.Embedding(config.vocab, config.width)
         self.blocks = Blocks(Block(config) for _ in range(config.depth))
-        self.norm = _copies(lambda: NORMS[config.norm](config.width, eps=config.eps), config.experts)
+        self.norm = copies(lambda: NORMS[config.norm](config.width, eps=config.eps), config.experts)
         self.head = Linear(config.width, config.vocab, bias=config.head_bias)
         if config.tied:
             self.head.weight = self.embed.weight
@@ -204,10 +183,11 @@ class Backbone(nn.Module):
         """What the last block leaves, before the last norm."""
         keys = packed.visibility if cache is None else cache.open(packed.visibility)
         lowering = packed.lowering or lower_dense(packed.visibility, keys, packed.bias)
-        turn, x = self.turn(packed.position, packed.cell), packed.x
+        turn, route = self.turn(packed.position, packed.cell), order_of(packed.route, packed.x)
+        x = grouped(packed.x, route)
         for layer, block in enumerate(self.blocks):
-            x = block(x, turn, packed.route, lowering, cache, layer)
-        return x
+            x = block(x, turn, route, lowering, cache, layer)
+        return placed(x, route)
 
     def one(self, x: Tensor, cache: Cache, expert: int = 0) -> Tensor:
         """The fast path: one token a row, x [B, 1, D], that sees every kept key. No packing, no mask. Not committed."""

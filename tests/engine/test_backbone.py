@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from diptych.backbone.experts import Experts, grouped, order_of, placed
 from diptych.backbone.packing import Segment, Span, pack
 from diptych.backbone.positions import angles, rotate
-from diptych.backbone.transformer import Backbone, Experts, LayerNorm, Linear, RMSNorm, seeded
+from diptych.backbone.transformer import Backbone, LayerNorm, Linear, RMSNorm, seeded
 from tests.engine.forms import MIXTURE, PHI, PLAIN, QWEN, WIDTH
 
 
@@ -36,18 +37,30 @@ def test_each_token_uses_its_expert(experts: tuple[int, ...]) -> None:
     packed = pack([[Segment(x[:1], Span(expert=experts[0])), Segment(x[1:], Span(expert=experts[1:]))]])
     expected = torch.stack([layer.experts[e](token) for e, token in zip(experts, x, strict=True)])
     torch.testing.assert_close(layer(packed.x, packed.route)[0], expected)
+    order = order_of(packed.route, packed.x)
+    torch.testing.assert_close(placed(layer(grouped(packed.x, order), order), order)[0], expected)
+
+
+def test_tokens_in_the_order_of_their_experts_and_back() -> None:
+    x = torch.randn(2, 3, 4, requires_grad=True)
+    order = order_of((torch.tensor([0, 2, 5]), torch.tensor([1, 3, 4])), x)
+    told = grouped(x, order)
+    assert torch.equal(told[0], x.flatten(0, 1)[[0, 2, 5, 1, 3, 4]]) and torch.equal(placed(told, order), x)
+    weights = torch.randn(1, 6, 4)
+    (gradient,) = torch.autograd.grad((told * weights).sum(), x)
+    assert torch.equal(gradient, placed(weights, order))
 
 
 def test_heads_share_keys_in_order() -> None:
     """Query heads 0 and 1 read key head 0, heads 2 and 3 key head 1."""
-    grouped, plain = (Backbone(replace(PLAIN, kv_heads=n)) for n in (2, 4))
-    state = grouped.state_dict()
+    shared, plain = (Backbone(replace(PLAIN, kv_heads=n)) for n in (2, 4))
+    state = shared.state_dict()
     for name in state:
         if ".k." in name or ".v." in name:
             state[name] = state[name].view(2, -1, WIDTH).repeat_interleave(2, 0).flatten(0, 1)
     plain.load_state_dict(state)
     packed = pack([[Segment(torch.randn(5, WIDTH))]])
-    torch.testing.assert_close(grouped(packed), plain(packed))
+    torch.testing.assert_close(shared(packed), plain(packed))
 
 
 def test_fresh_weights() -> None:

@@ -46,7 +46,9 @@ def test_it_learns_whole_pictures_and_objects_apart() -> None:
         )
         assert (own.batch(0).scenes is not None) == bool(apart)
         seen = losses_of(own)
-        assert set(seen[0]) == {"loss", "absolute", "squared", "edges", "hue", "kl"} and seen[-1]["loss"] < seen[0]["loss"]
+        assert (
+            set(seen[0]) == {"loss", "absolute", "squared", "edges", "hue", "kl"} and seen[-1]["loss"] < seen[0]["loss"]
+        )
         assert all(p.grad is not None for p in own.module.parameters())
 
 
