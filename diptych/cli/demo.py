@@ -43,7 +43,7 @@ def demo(
 
 
 def _facts(model: "Model") -> str:
-    size = sum(parameter.numel() for parameter in model.network.parameters())
+    size = model.network.size
     height, width = model.image_size
     kind = str(model.dtype).removeprefix("torch.")
     return (

@@ -158,6 +158,7 @@ class BagelDialogue(Dialogue):
 
     def image(self, options: Options) -> Writer:
         """Two branches are guided as drawings, three as editings."""
+        options = self._settled(options)
         guides = {2: self._guide(DRAWING, options, image=False), 3: self._guide(EDITING, options)}
 
         def guide(parts: Tensor, canvas: Canvas, step: Step) -> Tensor:
@@ -171,6 +172,10 @@ class BagelDialogue(Dialogue):
         foresight = Foresight(options.foresee) if options.foresee else None
         return Writer(self.network.draw, flow, schedule, guide, needs=needs, foresight=foresight)
 
+    def _settled(self, options: Options) -> Options:
+        """What is left open, as the config states it."""
+        return replace(options, **{k: v for k, v in self.defaults.items() if getattr(options, k) is None})
+
     def _guide(self, published: Guided, options: Options, image: bool = True) -> Within:
         text, by_image = _given(options.guidance, published.text), _given(options.image_guidance, published.image)
         guide = cfg_text_image(text, by_image if image else 1.0, options.renorm or published.renorm)
@@ -178,6 +183,7 @@ class BagelDialogue(Dialogue):
 
     def branches(self, request: Request, options: Options) -> tuple[str, ...]:
         """With a text guidance of at most 1 there is no other either, as published."""
+        options = self._settled(options)
         published = EDITING if any(turn.images for turn in request.turns) else DRAWING
         if _given(options.guidance, published.text) <= 1:
             return ("full",)
@@ -195,9 +201,7 @@ class BagelDialogue(Dialogue):
         return height // stride, width // stride
 
     def fitted(self, request: Request, options: Options) -> Options:
-        """What the config states; and an edited picture has the size of the last that was given, as resized, unless
-        another is asked for."""
-        options = replace(options, **{k: v for k, v in self.defaults.items() if getattr(options, k) is None})
+        """An edited picture has the size of the last that was given, as resized, unless another is asked for."""
         pictures = [image for turn in request.turns for image in turn.images]
         if options.size is not None or not pictures:
             return options

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from diptych.backbone.packing import Segment, Span
+from diptych.backbone.quantised import Quantised
+from diptych.backbone.reordered import Reordered
 from diptych.backbone.transformer import Backbone
 from diptych.errors import CapabilityError
 
@@ -103,6 +105,12 @@ class Network(nn.Module, ABC):
 
     def _seen(self, pictures: list[Tensor]) -> Iterable[Tensor]:
         return self.see(pictures) if pictures else []
+
+    @property
+    def size(self) -> int:
+        """How many parameters there are, in whatever form they lie."""
+        formed = [m for m in self.modules() if isinstance(m, Quantised | Reordered)]
+        return sum(p.numel() for p in self.parameters()) + sum(m.in_features * m.out_features for m in formed)
 
     @property
     def device(self) -> torch.device:

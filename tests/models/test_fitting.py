@@ -77,6 +77,7 @@ def test_the_built_in_model(whole: Model, kind: str) -> None:
     small = diptych.load(NAME, device="cpu", quantize=kind)
     away = float((logits(small) - logits(whole)).norm() / logits(whole).norm())
     assert 0 < away < MOST[kind]
+    assert small.network.size == whole.network.size == sum(p.numel() for p in whole.network.parameters())
     assert small.dtype == whole.dtype and not any(p.requires_grad for p in small.network.parameters())
     assert small.generate("a red car")[0].size == whole.generate("a red car")[0].size
 

@@ -11,6 +11,8 @@ import torch
 from PIL import Image as Pillow
 
 import diptych
+from diptych.evaluation.runs.settings import described
+from diptych.models.family import Options
 from diptych.models.network import Ids, Seen, Traced
 from diptych.training import recipes
 from diptych.training.batches import Learn
@@ -97,3 +99,15 @@ def test_the_shipped_recipe_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     assert task.config["vae_config"].items() >= vae.items()
     assert task.dialogue.image_size == (64, 64) and task.conversations.grid == (8, 8)
     assert sum(p.numel() for p in task.module.parameters()) < 15e6
+
+
+def test_a_run_tells_how_it_was_guided(folder: Path) -> None:
+    """Defaults of the config included, for pictures that are drawn and for those that are edited."""
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config["diptych"] = {"defaults": {"steps": 3, "guidance": 1.5, "image_guidance": 1.25}}
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    writer = UnifiedTask(recipe(folder)).dialogue.image(Options(shift=2.0))
+    assert described(writer.schedule) == "euler(ascending=False, shift=2.0, steps=3)"
+    guide = described(writer.guide)
+    assert "cfg_text_image(image=1.0, least=0.0, renorm=global, text=1.5)" in guide
+    assert "cfg_text_image(image=1.25, least=0.0, renorm=text_channel, text=1.5)" in guide

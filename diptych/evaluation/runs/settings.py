@@ -38,7 +38,7 @@ def settings(
         "scorer_source": benchmark.source,
         "model": name,
         "weights_sha256": weights_sha256(model.network),
-        "parameters": sum(tensor.numel() for tensor in model.network.parameters()),
+        "parameters": model.network.size,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": device_name(model.device),
         "seed": seed,
@@ -76,6 +76,8 @@ def described(part: Any) -> Any:
         return part
     if isinstance(part, tuple | list) and all(isinstance(one, PLAIN) for one in part):
         return list(part)
+    if isinstance(part, Mapping):
+        return "{" + ", ".join(f"{key}: {described(value)}" for key, value in part.items()) + "}"
     if inspect.isfunction(part):
         name, values = part.__qualname__.split(".")[0], inspect.getclosurevars(part).nonlocals
     elif not isinstance(part, torch.nn.Module) and type(part).__module__.startswith("diptych."):
