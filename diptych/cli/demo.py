@@ -43,7 +43,9 @@ def demo(
 
 
 def _facts(model: "Model") -> str:
-    size = model.network.size
+    from diptych.models.network import parameter_count
+
+    size = parameter_count(model.network)
     height, width = model.image_size
     kind = str(model.dtype).removeprefix("torch.")
     return (

@@ -107,15 +107,15 @@ class Network(nn.Module, ABC):
         return self.see(pictures) if pictures else []
 
     @property
-    def size(self) -> int:
-        """How many parameters there are, in whatever form they lie."""
-        formed = [m for m in self.modules() if isinstance(m, Quantised | Reordered)]
-        return sum(p.numel() for p in self.parameters()) + sum(m.in_features * m.out_features for m in formed)
-
-    @property
     def device(self) -> torch.device:
         return self.backbone.embed.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
         return self.backbone.embed.weight.dtype
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Of parameters in whatever form they lie."""
+    formed = [m for m in network.modules() if isinstance(m, Quantised | Reordered)]
+    return sum(p.numel() for p in network.parameters()) + sum(m.in_features * m.out_features for m in formed)

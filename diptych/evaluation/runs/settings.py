@@ -13,6 +13,7 @@ import torch
 import diptych
 from diptych.evaluation.benchmark import Benchmark
 from diptych.models.family import Options
+from diptych.models.network import parameter_count
 
 SEEDS = "sha256(seed/row/picture)"
 PLAIN = (bool, int, float, str, type(None))
@@ -38,7 +39,7 @@ def settings(
         "scorer_source": benchmark.source,
         "model": name,
         "weights_sha256": weights_sha256(model.network),
-        "parameters": model.network.size,
+        "parameters": parameter_count(model.network),
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": device_name(model.device),
         "seed": seed,
