@@ -14,7 +14,7 @@ import transformers
 from rich.console import Console
 
 from benchmarks import flow_decode, loading, masked_decode, pro_decode, tokenizers, training_step
-from benchmarks.harness import Amounts, ceilings, machine, markdown, record, table
+from benchmarks.harness import Amounts, Result, ceilings, machine, markdown, record, table
 
 FILES = (pro_decode, masked_decode, flow_decode, tokenizers, training_step, loading)
 WORKLOADS = {module.__name__.rpartition(".")[2]: module.run for module in FILES}
@@ -50,16 +50,18 @@ def main() -> None:
     if unknown := [name for name in names if name not in WORKLOADS]:
         parser.error(f"no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}")
     torch.set_num_threads(options.threads)
-    limits, amounts = (
-        ceilings(),
-        Amounts(1, 1, 4, True) if options.quick else Amounts(options.repeats, options.layers, 24),
-    )
+    limits = ceilings()
+    amounts = Amounts(1, 1, 4, quick=True) if options.quick else Amounts(options.repeats, options.layers, 24)
     transformers.logging.set_verbosity_error()
-    results = [row for name in names for row in WORKLOADS[name](limits, amounts)]
-    Console().print(facts(limits), table(results), sep="\n")
-    if not options.quick:
-        (DOCS / "performance.json").write_text(record(results, limits, vars(options)) + "\n", "utf-8")
-        publish(f"{facts(limits)}\n\n{markdown(results)}", DOCS / "performance.md")
+    results = list[Result]()
+    Console().print(facts(limits))
+    for name in names:  # each is shown, and kept, as soon as it is known
+        rows = WORKLOADS[name](limits, amounts)
+        results += rows
+        Console().print(table(rows))
+        if not options.quick:
+            (DOCS / "performance.json").write_text(record(results, limits, vars(options)) + "\n", "utf-8")
+            publish(f"{facts(limits)}\n\n{markdown(results)}", DOCS / "performance.md")
 
 
 if __name__ == "__main__":

@@ -76,21 +76,41 @@ class Result:
     note: str = ""
 
 
+class Ours(NamedTuple):
+    """One way of ours to do a piece of work; floor: the seconds that a run needs at the machine's ceilings."""
+
+    workload: str
+    side: Side
+    floor: float | None
+    note: str = ""
+
+
 def measured(
     workload: str, unit: str, amount: float, ours: Side, peer: Side | None, repeats: int, floor: float | None, note=""
 ) -> Result:
-    """amount: how many units a run makes; floor: the seconds that a run needs at the machine's ceilings."""
-    sides = [ours] if peer is None else [ours, peer]
+    """amount: how many units a run makes."""
+    return compared(unit, amount, [Ours(workload, ours, floor, note)], peer, repeats)[0]
+
+
+def compared(unit: str, amount: float, ours: list[Ours], peer: Side | None, repeats: int) -> list[Result]:
+    """Several ways of ours, and the peer once a turn for all of them."""
+    sides = [way.side for way in ours] + ([] if peer is None else [peer])
     times: dict[Side, list[float]] = {side: [] for side in sides}
     for side in sides:  # not counted
         side()
     for turn in range(repeats):
         for side in sides if turn % 2 == 0 else sides[::-1]:
             times[side].append(seconds(side))
-    rates = [Spread.of(amount / t for t in times[side]) for side in sides]
-    ratio = None if peer is None else Spread.of(slow / fast for fast, slow in zip(*times.values(), strict=True))
-    share = None if floor is None else floor / statistics.median(times[ours])
-    return Result(workload, unit, rates[0], None if peer is None else rates[1], ratio, share, note)
+    rates = {side: Spread.of(amount / t for t in found) for side, found in times.items()}
+    results = []
+    for way in ours:
+        ratio = None
+        if peer is not None:
+            ratio = Spread.of(slow / fast for fast, slow in zip(times[way.side], times[peer], strict=True))
+        share = None if way.floor is None else way.floor / statistics.median(times[way.side])
+        theirs = None if peer is None else rates[peer]
+        results.append(Result(way.workload, unit, rates[way.side], theirs, ratio, share, way.note))
+    return results
 
 
 def best_type(side: Callable[[torch.dtype], object]) -> torch.dtype:

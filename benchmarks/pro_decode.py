@@ -6,7 +6,6 @@ for it here; of int8 as well, for transformers has no such path of its own on CP
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 import transformers
 from torch import nn
 
-from benchmarks.harness import Amounts, Ceilings, Result, best_type, measured
+from benchmarks.harness import Amounts, Ceilings, Ours, Result, best_type, compared
 from diptych.canvas import Draws, Writer
 from diptych.models.fitting import Fit
 from diptych.models.janus_converted import JanusConverted
@@ -34,6 +33,7 @@ def pair(layers: int) -> tuple[Any, Any]:
     """Our network and transformers', one set of weights. The vision encoder and the tokenizer, which take no part, are
     small."""
     config = transformers.JanusConfig(
+        tie_word_embeddings=False,
         text_config=transformers.LlamaConfig(
             hidden_size=2048,
             intermediate_size=5632,
@@ -132,30 +132,27 @@ def run(limits: Ceilings, amounts: Amounts) -> list[Result]:
     results = []
     for images in (1, 8):
         best = best_type(lambda kind, n=images: their_image(peers[kind], n, 6))
-        peer: Callable = partial(their_image, peers[best], images, tokens)
-        greedy = their_image(theirs, images, 8, True)
+        greedy, ways = their_image(theirs, images, 8, True), []
         for name, network in kinds.items():
             floor = tokens * weight_bytes(network, network.draw.out) / limits.bandwidth
             alike = agreement(our_image(network, images, 8, True), greedy)
             said = f"{note}; peer in {_short(best)}; greedy codes as the peer's in float32: {alike}"
             side = partial(our_image, network, images, tokens)
-            title = f"image codes, {images} at once, {name}"
-            results.append(measured(title, "codes", images * tokens, side, peer, repeats, floor, said))
-    best = best_type(lambda kind: their_text(peers[kind], 20, 6))
+            ways.append(Ours(f"image codes, {images} at once, {name}", side, floor, said))
+        results += compared("codes", images * tokens, ways, partial(their_image, peers[best], images, tokens), repeats)
+    best, ways = best_type(lambda kind: their_text(peers[kind], 20, 6)), []
     for name, network in kinds.items():
         floor = tokens * weight_bytes(network, network.backbone.head) / limits.bandwidth
-        sides = partial(our_text, network, 20, tokens), partial(their_text, peers[best], 20, tokens)
-        said = f"{note}; peer in {_short(best)}"
-        results.append(measured(f"text, {name}", "tokens", tokens, *sides, repeats, floor, said))
+        side, said = partial(our_text, network, 20, tokens), f"{note}; peer in {_short(best)}"
+        ways.append(Ours(f"text, {name}", side, floor, said))
+    results += compared("tokens", tokens, ways, partial(their_text, peers[best], 20, tokens), repeats)
     inner = sum(p.numel() for p in plain.backbone.blocks.parameters())
-    best = best_type(lambda kind: their_text(peers[kind], 512, 1))
+    best, ways = best_type(lambda kind: their_text(peers[kind], 512, 1)), []
     for name in ("float32", "bfloat16", "int8-dynamic"):
-        dtype = torch.float32 if name == "float32" else torch.bfloat16
-        floor = 2 * 512 * inner / limits.of(dtype)
-        sides = partial(our_text, kinds[name], 512, 1), partial(their_text, peers[best], 512, 1)
-        said = f"{note}; peer in {_short(best)}"
-        results.append(measured(f"prefill of 512, {name}", "tokens", 512, *sides, repeats, floor, said))
-    return results
+        floor = 2 * 512 * inner / limits.of(torch.float32 if name == "float32" else torch.bfloat16)
+        side, said = partial(our_text, kinds[name], 512, 1), f"{note}; peer in {_short(best)}"
+        ways.append(Ours(f"prefill of 512, {name}", side, floor, said))
+    return results + compared("tokens", 512, ways, partial(their_text, peers[best], 512, 1), repeats)
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -57,11 +57,12 @@ class Linear(nn.Linear):
     """A linear layer of which there is one copy, whatever the route."""
 
     def forward(self, x: Tensor, route: Route = 0) -> Tensor:
-        return F.linear(x, self.weight, self.bias)
+        # of tokens with gaps between them torch makes batches, and a copy of the weights: seconds for a large head
+        return F.linear(x.contiguous(), self.weight, self.bias)
 
     def rows(self, x: Tensor, low: int, high: int) -> Tensor:
         """Only the outputs low..high."""
-        return F.linear(x, self.weight[low:high], None if self.bias is None else self.bias[low:high])
+        return F.linear(x.contiguous(), self.weight[low:high], None if self.bias is None else self.bias[low:high])
 
 
 class RMSNorm(nn.RMSNorm):
