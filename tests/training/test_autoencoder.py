@@ -92,6 +92,6 @@ def test_wrong_recipes() -> None:
 
 def test_the_shipped_recipe_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipes.read(Path(__file__).parents[2] / "recipes" / "emoji-kl.toml")
-    del recipe["teacher"], recipe["losses"]["features"]
+    del recipe["start"], recipe["teacher"], recipe["losses"]["features"]
     tokenizer = task(recipe).module.tokenizer
     assert tokenizer.factor == 8 and tokenizer.encode(torch.zeros(1, 3, 64, 64)).shape == (1, 8, 8, 8)

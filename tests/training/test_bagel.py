@@ -60,7 +60,7 @@ def test_steps_then_a_folder_that_draws_answers_and_edits(folder: Path, tmp_path
     assert model.edit(PICTURE, "Make it red.", steps=2)[0].size == (64, 64)
     assert isinstance(model.chat((PICTURE, "What is this?"), max_tokens=4).text, str)
     config = json.loads((tmp_path / "model" / "config.json").read_text("utf-8"))
-    config["diptych"] = {"defaults": {"steps": 2, "guidance": 1.0}}
+    config["diptych"]["defaults"] |= {"steps": 2, "guidance": 1.0}
     (tmp_path / "model" / "config.json").write_text(json.dumps(config), "utf-8")
     settled = diptych.load(tmp_path / "model", device="cpu", dtype="float32")
     for change, other in ((settled.generate, model.generate), (settled.edit, model.edit)):
