@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from benchmarks.harness import Amounts, Ceilings, Result, measured
-from benchmarks.masked_decode import shared
+from benchmarks.stacks import seeded, settled, shared
 from diptych.backbone.packing import Segment, Span
 from diptych.backbone.transformer import Backbone, BackboneConfig
 from diptych.backbone.uvit import UViTConfig
@@ -25,7 +25,6 @@ from diptych.canvas import Draws, Port, Step, Writer
 from diptych.encoders.grids import GridTable
 from diptych.models import layouts
 from diptych.models.bagel import expert_qwen2
-from diptych.models.fitting import Fit
 from diptych.models.janusflow import Latents as UViT
 from diptych.models.latents import Latents
 from diptych.objectives.flow import Flow
@@ -40,18 +39,17 @@ GUIDANCE = 2.0
 
 def janusflow(layers: int) -> tuple[Backbone, UViT, Any]:
     """JanusFlow-1.3B: 48x48 latents of 4 numbers in patches of 2."""
-    config = transformers.LlamaConfig(
-        vocab_size=102400,
-        hidden_size=2048,
-        intermediate_size=5632,
-        num_hidden_layers=layers,
-        num_attention_heads=16,
-        rms_norm_eps=1e-6,
-    )
-    torch.manual_seed(0)
-    theirs = transformers.LlamaForCausalLM(config).eval().requires_grad_(False)
     sizes = BackboneConfig(2048, layers, 16, 16, 5632, 102400)
-    around = UViTConfig(
+    theirs = seeded(
+        transformers.LlamaForCausalLM,
+        vocab_size=sizes.vocab,
+        hidden_size=sizes.width,
+        intermediate_size=sizes.hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=sizes.heads,
+        rms_norm_eps=sizes.eps,
+    )
+    uvit = UViTConfig(
         channels=4,
         width=768,
         answer=768,
@@ -63,13 +61,14 @@ def janusflow(layers: int) -> tuple[Backbone, UViT, Any]:
         blocks_in=2,
         blocks_out=2,
     )
-    port = UViT(around, 2048, 1e-6).eval().requires_grad_(False)
+    port = UViT(uvit, sizes.width, sizes.eps).eval().requires_grad_(False)
     return shared(theirs, sizes, layouts.LLAMA), port, theirs
 
 
 def bagel(layers: int) -> tuple[Backbone, Latents, Any]:
     """BAGEL-7B: a picture of 256 pixels is 16x16 tokens of 64 numbers."""
-    config = transformers.Qwen2Config(
+    theirs = seeded(
+        transformers.Qwen2ForCausalLM,
         vocab_size=1000,
         hidden_size=3584,
         intermediate_size=18944,
@@ -77,15 +76,10 @@ def bagel(layers: int) -> tuple[Backbone, Latents, Any]:
         num_attention_heads=28,
         num_key_value_heads=4,
     )
-    torch.manual_seed(0)
-    theirs = transformers.Qwen2ForCausalLM(config).eval().requires_grad_(False)
-    ours = Backbone(expert_qwen2(config.to_dict())).eval().requires_grad_(False)
+    ours = Backbone(expert_qwen2(theirs.config.to_dict()))
     port = Latents(ours, 64, GridTable(64, 3584)).eval().requires_grad_(False)
     port.marks = (3, 4)
-    fit = Fit(ours, None, False)
-    for name in list(ours.state_dict()):
-        fit(name)
-    return ours, port, theirs
+    return settled(ours), port, theirs
 
 
 def our_picture(backbone: Backbone, port: Port, flow: Flow, grid: tuple[int, int], steps: int) -> Tensor:

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.harness import Spread, seconds
-from benchmarks.pro_decode import fitted, pair
+from benchmarks.pro_decode import pair
+from benchmarks.stacks import fitted
 from diptych.backbone.context import Context
 from diptych.backbone.packing import Segment, Span
 

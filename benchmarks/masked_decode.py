@@ -16,18 +16,17 @@ import transformers
 from torch import Tensor
 
 from benchmarks.harness import Amounts, Ceilings, Result, measured
+from benchmarks.stacks import seeded, shared
 from diptych.backbone.packing import Segment, Span
 from diptych.backbone.transformer import Backbone, BackboneConfig
 from diptych.canvas import Draws, Writer
 from diptych.models import layouts
-from diptych.models.fitting import Fit
 from diptych.models.phi import phi
 from diptych.models.ports import Words
 from diptych.objectives.tokens import Masked, argmax, sample, surest64
 from diptych.samplers.conversation import draw, say, write
 from diptych.samplers.guidance import alone, cfg
 from diptych.samplers.schedules import blocks, reveal
-from diptych.weights.layout import Layout
 
 PROMPTS = [[50256, *range(100, 118)], [50256, *range(200, 218)]]  # with and without text, of one length
 VOCAB, FIRST, MASK, BEGIN, END = 58498, 50305, 58497, 50300, 50301  # Show-o's: codes lie between FIRST and MASK
@@ -35,20 +34,9 @@ SIDE, GUIDANCE, ALL = 16, 5.0, Span("all")
 ASKED, WRITTEN, BLOCK, LLADA_VOCAB, LLADA_MASK = 128, 32, 32, 134656, 126336
 
 
-def shared(theirs: Any, config: BackboneConfig, layout: Layout) -> Backbone:
-    """Our backbone with the peer's very tensors, as `diptych.load` would leave it."""
-    with torch.device("meta"):
-        ours = Backbone(config)
-    ours.load_state_dict(layout.read(theirs.state_dict()), assign=True)
-    ours.requires_grad_(False).eval()
-    fit = Fit(ours, None, False)
-    for name in list(ours.state_dict()):
-        fit(name)
-    return ours
-
-
 def show_o(layers: int) -> tuple[Backbone, Any]:
-    config = transformers.PhiConfig(
+    theirs = seeded(
+        transformers.PhiForCausalLM,
         vocab_size=VOCAB,
         hidden_size=2048,
         intermediate_size=8192,
@@ -57,9 +45,7 @@ def show_o(layers: int) -> tuple[Backbone, Any]:
         partial_rotary_factor=0.5,
         qk_layernorm=True,
     )
-    torch.manual_seed(0)
-    theirs = transformers.PhiForCausalLM(config).eval().requires_grad_(False)
-    return shared(theirs, phi(config.to_dict(), VOCAB), layouts.PHI), theirs
+    return shared(theirs, phi(theirs.config.to_dict(), VOCAB), layouts.PHI), theirs
 
 
 def our_picture(backbone: Backbone, visits: int, greedy: bool = False) -> Tensor:
@@ -98,18 +84,17 @@ def their_picture(model: Any, visits: int, greedy: bool = False) -> Tensor:
 
 
 def mmada(layers: int) -> tuple[Backbone, Any]:
-    config = transformers.LlamaConfig(
-        vocab_size=LLADA_VOCAB,
-        hidden_size=4096,
-        intermediate_size=12288,
-        num_hidden_layers=layers,
-        num_attention_heads=32,
-        rope_theta=5e5,
-        rms_norm_eps=1e-5,
-    )
-    torch.manual_seed(0)
-    theirs = transformers.LlamaForCausalLM(config).eval().requires_grad_(False)
     sizes = BackboneConfig(4096, layers, 32, 32, 12288, LLADA_VOCAB, theta=5e5, eps=1e-5)
+    theirs = seeded(
+        transformers.LlamaForCausalLM,
+        vocab_size=sizes.vocab,
+        hidden_size=sizes.width,
+        intermediate_size=sizes.hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=sizes.heads,
+        rope_theta=sizes.theta,
+        rms_norm_eps=sizes.eps,
+    )
     return shared(theirs, sizes, layouts.LLAMA), theirs
 
 

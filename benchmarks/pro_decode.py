@@ -15,8 +15,8 @@ import transformers
 from torch import nn
 
 from benchmarks.harness import Amounts, Ceilings, Ours, Result, best_type, compared
+from benchmarks.stacks import fitted
 from diptych.canvas import Draws, Writer
-from diptych.models.fitting import Fit
 from diptych.models.janus_converted import JanusConverted
 from diptych.models.network import Ids
 from diptych.models.ports import Words
@@ -27,6 +27,7 @@ from diptych.samplers.schedules import raster
 
 PROMPT, GUIDANCE, BEGIN, PAD = [1, *range(10, 29)], 5.0, 3, 2  # it begins with the begin mark
 SIDE = 24  # image codes of a picture a side
+LONG = 96  # words of a text: transformers in bfloat16 copies its head once a text, 2 s that a short one would be
 
 
 def pair(layers: int) -> tuple[Any, Any]:
@@ -64,15 +65,6 @@ def pair(layers: int) -> tuple[Any, Any]:
     ours = JanusConverted.build(stated)
     ours.load_state_dict(JanusConverted.layout(stated).read(theirs.state_dict()))
     return ours.requires_grad_(False).eval(), theirs
-
-
-def fitted(network: Any, dtype: torch.dtype = torch.float32, quantize: str | None = None) -> Any:
-    """A copy as `diptych.load` would leave it."""
-    made = deepcopy(network).to(dtype)
-    fit = Fit(made, quantize, False)
-    for name in list(made.state_dict()):
-        fit(name)
-    return made
 
 
 def our_image(network: Any, images: int, tokens: int, greedy: bool = False) -> torch.Tensor:
@@ -131,7 +123,7 @@ def run(limits: Ceilings, amounts: Amounts) -> list[Result]:
     repeats, tokens, note = amounts.repeats, amounts.tokens, f"{amounts.layers} of 24 layers"
     results = []
     for images in (1, 8):
-        best = best_type(lambda kind, n=images: their_image(peers[kind], n, 6))
+        best = best_type(lambda kind, n=images: their_image(peers[kind], n, tokens))
         greedy, ways = their_image(theirs, images, 8, True), []
         for name, network in kinds.items():
             floor = tokens * weight_bytes(network, network.draw.out) / limits.bandwidth
@@ -140,12 +132,12 @@ def run(limits: Ceilings, amounts: Amounts) -> list[Result]:
             side = partial(our_image, network, images, tokens)
             ways.append(Ours(f"image codes, {images} at once, {name}", side, floor, said))
         results += compared("codes", images * tokens, ways, partial(their_image, peers[best], images, tokens), repeats)
-    best, ways = best_type(lambda kind: their_text(peers[kind], 20, 6)), []
+    best, ways = best_type(lambda kind: their_text(peers[kind], 20, LONG)), []
     for name, network in kinds.items():
-        floor = tokens * weight_bytes(network, network.backbone.head) / limits.bandwidth
-        side, said = partial(our_text, network, 20, tokens), f"{note}; peer in {_short(best)}"
+        floor = LONG * weight_bytes(network, network.backbone.head) / limits.bandwidth
+        side, said = partial(our_text, network, 20, LONG), f"{note}; peer in {_short(best)}"
         ways.append(Ours(f"text, {name}", side, floor, said))
-    results += compared("tokens", tokens, ways, partial(their_text, peers[best], 20, tokens), repeats)
+    results += compared("tokens", LONG, ways, partial(their_text, peers[best], 20, LONG), repeats)
     inner = sum(p.numel() for p in plain.backbone.blocks.parameters())
     best, ways = best_type(lambda kind: their_text(peers[kind], 512, 1)), []
     for name in ("float32", "bfloat16", "int8-dynamic"):

@@ -1,12 +1,7 @@
-"""Products with large matrices of whole numbers on CPUs, and how long work takes.
-
-R rows, I inputs, O outputs.
-"""
+"""Products with matrices of whole numbers on CPUs. I inputs, O outputs."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import cache
 
 import torch
@@ -14,7 +9,6 @@ from torch import Tensor
 
 LARGE = 2**20  # weights from which a matrix is read from memory, not from a cache; smaller ones are left alone
 FEW = 16  # rows up to which a product is bound by memory, or nearly
-PROBES = 5
 
 
 def few(x: Tensor, weight: Tensor) -> bool:
@@ -58,15 +52,3 @@ def exact_in_8_bits() -> bool:
     tokens, codes = torch.full((2, 64), 127.0), torch.full((16, 64), 127, dtype=torch.int8)
     found = all_whole(tokens, in_order(codes), torch.ones(16))
     return bool((found == 64 * 127**2).all())
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """The shortest of some runs, after one that does not count."""
-    work()
-    return min(_timed(work) for _ in range(PROBES))
-
-
-def _timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began

@@ -57,12 +57,17 @@ class Linear(nn.Linear):
     """A linear layer of which there is one copy, whatever the route."""
 
     def forward(self, x: Tensor, route: Route = 0) -> Tensor:
-        # of tokens with gaps between them torch makes batches, and a copy of the weights: seconds for a large head
-        return F.linear(x.contiguous(), self.weight, self.bias)
+        return flat_linear(x, self.weight, self.bias)
 
     def rows(self, x: Tensor, low: int, high: int) -> Tensor:
         """Only the outputs low..high."""
-        return F.linear(x.contiguous(), self.weight[low:high], None if self.bias is None else self.bias[low:high])
+        return flat_linear(x, self.weight[low:high], None if self.bias is None else self.bias[low:high])
+
+
+def flat_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`F.linear` of x [..., I] as one matrix. Of a last token that was cut out of a row torch makes batched products in
+    bfloat16, and copies the weights for it: 2 s instead of 0.02 s for a head of 102,400 words on two cores."""
+    return F.linear(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], len(weight))
 
 
 class RMSNorm(nn.RMSNorm):

@@ -47,6 +47,11 @@ class Fit:
         if inside and self.offload:
             _home(self.network.get_submodule(path))
 
+    def everything(self) -> None:
+        """Of a network that has been loaded already."""
+        for name in list(self.network.state_dict()):
+            self(name)
+
     def settle(self, path: str, layer: nn.Module, inside: bool) -> None:
         """A layer whose weight has just been loaded, and whether it is one of a block."""
         if inside and self.rounded is not None and isinstance(layer, nn.Linear):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from diptych.backbone.experts import Experts, grouped, order_of, placed
 from diptych.backbone.packing import Segment, Span, pack
@@ -75,3 +76,23 @@ def test_fresh_weights() -> None:
 def test_a_tied_head_is_the_table() -> None:
     backbone = Backbone(replace(PLAIN, tied=True))
     assert backbone.head.weight is backbone.embed.weight
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_the_last_token_of_a_row_does_not_copy_the_weights(rows: int) -> None:
+    """Cut out of a row, it has strides of which torch would make a batched product with copies of the weights."""
+
+    class Calls(TorchDispatchMode):
+        def __torch_dispatch__(self, call, types, args=(), kwargs=None):
+            made = call(*args, **(kwargs or {}))
+            called.append((call._schema.name.removeprefix("aten::"), made.numel()))
+            return made
+
+    called: list[tuple[str, int]] = []
+    layer = Linear(32, 64, bias=False).bfloat16().requires_grad_(False)
+    hidden = torch.randn(rows, 5, 32).bfloat16()
+    with Calls():
+        layer(hidden[:, -1:])
+        layer.rows(hidden[:, -1:], 8, 60)
+    assert [name for name, _ in called].count("mm") == 2 and "bmm" not in dict(called)
+    assert all(size <= rows * 32 for name, size in called if name in ("clone", "copy_", "_to_copy"))

@@ -133,9 +133,7 @@ def published(quantize: str | None) -> int:
     """Bytes."""
     with torch.device("meta"):
         network = Bagel.build(Bagel.completed(OFFICIAL, {}))
-    fit = Fit(network, quantize, False)
-    for name in list(network.state_dict()):
-        fit(name)
+    Fit(network, quantize, False).everything()
     tensors = [*network.parameters(), *network.buffers()]
     rounded = {id(t) for m in network.modules() if isinstance(m, Quantised) for t in (m.codes, m.scale)}
     return sum(t.numel() * (t.element_size() if id(t) in rounded else 2) for t in tensors)
@@ -152,8 +150,7 @@ def test_offloaded_it_answers_as_before(whole: Model) -> None:
     """The walk itself, with the CPU in the place of the GPU."""
     away = diptych.load(NAME, device="cpu")
     fit = Fit(away.network, None, True)
-    for name in away.network.state_dict():
-        fit(name)
+    fit.everything()
     fit.finish(torch.device("cpu"))
     assert [blocks.device for blocks in stacks(away)] == [torch.device("cpu")]
     assert torch.equal(logits(away), logits(whole))

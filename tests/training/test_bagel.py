@@ -101,8 +101,9 @@ def test_the_shipped_recipe_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(p.numel() for p in task.module.parameters()) < 15e6
 
 
-def test_a_run_tells_how_it_was_guided(folder: Path) -> None:
+def test_a_run_tells_how_it_was_guided(folder: Path, tmp_path: Path) -> None:
     """Defaults of the config included, for pictures that are drawn and for those that are edited."""
+    folder = shutil.copytree(folder, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text("utf-8"))
     config["diptych"] = {"defaults": {"steps": 3, "guidance": 1.5, "image_guidance": 1.25}}
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
