@@ -21,8 +21,8 @@ PUBLISHED = {
 
 def flux_tokenizer(config: Mapping[str, Any]) -> LatentTokenizer:
     """config: what differs from the published autoencoder. Its encoder gives mean and log variance, with no 1x1
-    convolution behind it, nor one before the decoder. `num_groups` of the norms is ours: with one channel a group, as
-    narrow ones would have by the published 32, nothing is left of a picture's mean colour."""
+    convolution behind it, nor one before the decoder. `num_groups` of the norms is ours: by the published 32,
+    each channel of a narrow one would be a group of its own, and lose its mean."""
     c = PUBLISHED | dict(config)
     sizes = c["ch"], tuple(c["ch_mult"]), c["num_res_blocks"], c["z_channels"]
     halves = compvis(*sizes, double=True, groups=c["num_groups"])
