@@ -1,4 +1,5 @@
-"""What starting costs: importing the package, the command line's help, loading the shipped model, its peak memory.
+"""What starting costs: importing the package, the command line's help, a first answer and a first picture from the
+command line, loading the shipped model, its peak memory.
 
     python -m benchmarks.startup [--repeats 7]
 
@@ -11,11 +12,18 @@ import argparse
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
+COMMAND = "import sys; sys.argv = ['diptych', *{}]; from diptych.cli import main; main()"
+PICTURE = str(Path(tempfile.mkdtemp()) / "car.png")
+ON_CPU = ["--device", "cpu"]
 TIMED = {
     "import diptych": "import diptych",
-    "diptych --help": "import sys; sys.argv = ['diptych', '--help']; from diptych.cli import main; main()",
+    "diptych --help": COMMAND.format(["--help"]),
+    "diptych generate, to its picture": COMMAND.format(["generate", "a red car", "--out", PICTURE, *ON_CPU]),
+    "diptych ask, to its first token": COMMAND.format(["ask", PICTURE, "What is it?", "--max-tokens", "1", *ON_CPU]),
     "import torch (for comparison)": "import torch",
 }
 INSIDE = """

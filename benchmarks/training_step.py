@@ -1,4 +1,5 @@
-"""A training step on drawings of the emoji world, beside transformers' Llama of the same sizes with the same optimizer.
+"""A training step on drawings of the emoji world, beside transformers' Llama of the same sizes with the same optimizer:
+at janus-emoji's sizes, and at the width of Janus-Pro-1B with some of its layers.
 
 Ours is what `diptych train` does for recipes/janus-emoji: conversations of different lengths are packed into rows of
 256 tokens, and heads run only where something is learned. The peer gets the same conversations, padded to the longest
@@ -9,6 +10,9 @@ is learned from or shown, without attention.
 
 from __future__ import annotations
 
+import json
+import shutil
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +28,25 @@ from diptych.training.unified import UnifiedTask
 FOLDER = Path(__file__).parents[1] / "recipes" / "janus-emoji"
 DATA = {"seed": 1, "batch": 32, "width": 256, "dropout": 0.0, "english": 0.8, "shares": {"drawing": 1.0}}
 STEPS, LR = 4, 1e-3
+PRO = {"hidden_size": 2048, "intermediate_size": 5632, "num_attention_heads": 16, "num_key_value_heads": 16}
 
 
-def task() -> UnifiedTask:
-    model = {"folder": str(FOLDER), "frozen": ["tokenizer", "eyes"]}
-    return UnifiedTask({"kind": "unified", "model": model, "data": DATA, "loss": {}})
+def task(folder: Path = FOLDER, batch: int = 32) -> UnifiedTask:
+    model = {"folder": str(folder), "frozen": ["tokenizer", "eyes"]}
+    return UnifiedTask({"kind": "unified", "model": model, "data": DATA | {"batch": batch}, "loss": {}})
+
+
+def wide(layers: int) -> UnifiedTask:
+    """janus-emoji with a language model of Janus-Pro-1B's width, and the layers that lead into it and out of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(FOLDER, folder, dirs_exist_ok=True)
+        config = json.loads((FOLDER / "config.json").read_text("utf-8"))
+        config["language_config"] |= PRO | {"num_hidden_layers": layers}
+        for part, width in (("aligner", "n_embed"), ("gen_aligner", "n_embed"), ("gen_head", "n_embed")):
+            config[f"{part}_config"]["params"][width] = PRO["hidden_size"]
+        config["gen_head_config"]["params"]["image_token_embed"] = PRO["hidden_size"]
+        (Path(folder) / "config.json").write_text(json.dumps(config), "utf-8")
+        return task(Path(folder), 8)
 
 
 def sized(ours: UnifiedTask) -> Any:
@@ -74,22 +92,28 @@ def their_steps(model: Any, batches: list[tuple[Tensor, Tensor, Tensor]], optimi
 
 
 def run(limits: Ceilings, amounts: Amounts) -> list[Result]:
+    layers, steps = (1, 1) if amounts.quick else (min(amounts.layers, 2), STEPS)
+    return [
+        compared(task(), "training step", steps, limits, amounts),
+        compared(wide(layers), f"training step, 2,048 wide, {layers} of 24 layers", 1, limits, amounts),
+    ]
+
+
+def compared(ours: UnifiedTask, name: str, steps: int, limits: Ceilings, amounts: Amounts) -> Result:
     torch.manual_seed(0)
-    ours = task()
-    theirs, steps = sized(ours), 1 if amounts.quick else STEPS
+    theirs = sized(ours)
     batches = [ours.batch(step) for step in range(steps)]
-    vocab = ours.module.network.backbone.config.vocab
-    given = [padded(batch.rows, vocab) for batch in batches]
-    tokens = sum(int(mask.sum()) for _, mask, _ in given)
+    network = ours.module.network
+    given = [padded(batch.rows, network.backbone.config.vocab) for batch in batches]
+    tokens, places = (sum(int(t) for t in of) for of in zip(*((m.sum(), m.numel()) for _, m, _ in given), strict=True))
     learned = [p for p in ours.module.parameters() if p.requires_grad]
     sides = (
         partial(our_steps, ours, batches, torch.optim.AdamW(learned, lr=LR)),
         partial(their_steps, theirs, given, torch.optim.AdamW(theirs.parameters(), lr=LR)),
     )
-    network = ours.module.network
     inner = sum(p.numel() for part in (network.backbone.blocks, network.draw.out) for p in part.parameters())
-    share = tokens / sum(mask.numel() for _, mask, _ in given)
-    note = f"9 M parameters, float32, batch of 32; {1 - share:.0%} of the peer's tokens are padding"
-    return [
-        measured("training step", "tokens", tokens, *sides, amounts.repeats, 6 * inner * tokens / limits.flops, note)
-    ]
+    note = (
+        f"{sum(p.numel() for p in learned) / 1e6:.0f} M parameters learn, float32, batch of {len(batches[0].ids)}; "
+        f"{1 - tokens / places:.0%} of the peer's tokens are padding"
+    )
+    return measured(name, "tokens", tokens, *sides, amounts.repeats, 6 * inner * tokens / limits.flops, note)

@@ -70,10 +70,14 @@ class Options:
 def stated(config: Mapping[str, Any], known: Sequence[str]) -> dict[str, Any]:
     """What config.json itself says of options that are left open: `diptych.defaults`, of the names in `known`.
 
-    Raises WeightsError for any other."""
+    Raises WeightsError for any other, and for values that are none."""
     found = config.get("diptych", {}).get("defaults", {})
     if unknown := found.keys() - set(known):
         raise WeightsError(f"diptych.defaults in config.json holds {', '.join(known)}, not {min(unknown)!r}")
+    try:
+        Options(**found)
+    except (InputError, TypeError) as error:
+        raise WeightsError(f"diptych.defaults in config.json: {error}") from error
     return found
 
 

@@ -61,3 +61,6 @@ def test_show_os_own_defaults() -> None:
     assert drawing(64, stated) == (0.5, 8, 1.0) and drawing(512, {}).steps == 50
     with pytest.raises(WeightsError, match="guidance, steps, temperature, not 'scale'"):
         drawing(64, {"diptych": {"defaults": {"scale": 1}}})
+    for wrong in ({"steps": 0}, {"guidance": "much"}):
+        with pytest.raises(WeightsError, match="diptych.defaults in config.json: "):
+            drawing(64, {"diptych": {"defaults": wrong}})

@@ -92,7 +92,7 @@ def test_further_questions_stand_as_the_template_puts_them(folder: Path) -> None
 
 def test_the_shipped_recipe_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    wanted = recipes.read("recipes/bagel-emoji.toml")
+    wanted = recipes.read("recipes/bagel-emoji-first.toml")
     vae = recipes.read("recipes/emoji-kl.toml")["model"]
     del wanted["parts"]
     task = UnifiedTask(wanted)

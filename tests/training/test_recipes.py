@@ -1,6 +1,7 @@
 """Recipes: read, overridden, checked, run."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,16 @@ def test_every_kind_has_a_trainer(kind: str) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").rglob("*.toml")), ids=lambda path: path.stem)
 def test_shipped_recipes_are_valid(path: Path) -> None:
     assert Settings.read(recipes.read(path)["training"]).steps > 0
+
+
+def test_shipped_recipes_are_trained_in_an_order_in_which_each_finds_what_it_needs() -> None:
+    """That of `make train-emoji`, which trains all of them."""
+    listed = (ROOT / "Makefile").read_text("utf-8").split("for part in ")[1].split("; do")[0]
+    order = listed.replace("\\", " ").split()
+    assert sorted(order) == sorted(path.stem for path in (ROOT / "recipes").glob("*.toml"))
+    for place, name in enumerate(order):
+        needed = re.findall(r'"runs/([^/"]+)', (ROOT / "recipes" / f"{name}.toml").read_text("utf-8"))
+        assert set(needed) <= set(order[:place]), name
 
 
 def test_every_setting_is_checked() -> None:
