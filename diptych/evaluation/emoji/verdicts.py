@@ -106,8 +106,8 @@ def judge_edit(seen: Seen, source: Scene, target: Scene, op: str) -> Verdict:
     paints an object that was in its own colours, these do not pass for the paint: it must have changed.
     """
     reasons: list[str] = []
-    if len(seen.objects) != len(target.objects):
-        reasons.append(f"{len(seen.objects)} objects instead of {len(target.objects)}")
+    if (n := len(seen.objects)) != len(target.objects):
+        reasons.append(f"{n} object{'' if n == 1 else 's'} instead of {len(target.objects)}")
     if seen.background != target.bg:
         reasons.append(f"the background is {seen.background}, not {target.bg}")
     if op == "restyle" and seen.style != target.style:
