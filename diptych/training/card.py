@@ -61,9 +61,9 @@ def page(name: str, about: str, card: dict[str, Any]) -> str:
         "",
         "## Training",
         f"{card['steps']} steps, {samples:,} conversations, {card['seconds'] / 60:.0f} minutes on {card['device']} "
-        f"with {card['threads']} thread{'' if card['threads'] == 1 else 's'} in {card['precision']}; data seed {recipe['data']['seed']}, training seed "
-        f"{recipe['training'].get('seed', 0)}. Last losses: {losses}. A run with a time budget is "
-        "not repeated bit for bit.",
+        f"with {card['threads']} thread{'' if card['threads'] == 1 else 's'} in {card['precision']}; data seed "
+        f"{recipe['data']['seed']}, training seed {recipe['training'].get('seed', 0)}. Last losses: {losses}. A run "
+        "with a time budget is not repeated bit for bit.",
         "",
         "![training curve](curve.png)",
         "",
