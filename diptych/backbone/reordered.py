@@ -7,8 +7,7 @@ bfloat16, of 16 rows 0.28 and 0.72, of a thousand 0.83 and 0.94. Only where noth
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from functools import cache
 from typing import Any
 
@@ -18,10 +17,11 @@ from torch import Tensor, nn
 
 from diptych.backbone.packing import Route
 from diptych.backbone.products import LARGE
+from diptych.timing import seconds
 
 ROWS = 16  # for which oneDNN is to choose the order
 MARGIN = 1.15  # what is changed has to pay clearly: runs on one machine shall not differ
-PROBE, PROBES = (2048, 1024), 5
+PROBE = (2048, 1024)
 
 
 class Reordered(nn.Module):
@@ -79,18 +79,6 @@ def pays(dtype: torch.dtype) -> bool:
     weight, x = torch.ones(PROBE, dtype=dtype), torch.ones(2, PROBE[1], dtype=dtype)
     try:
         blocked = reordered(weight)
-        return MARGIN * _seconds(lambda: _product(x, blocked, None)) < _seconds(lambda: F.linear(x, weight))
+        return MARGIN * seconds(lambda: _product(x, blocked, None)) < seconds(lambda: F.linear(x, weight))
     except RuntimeError:  # a type for which this CPU has no instructions
         return False
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    """The shortest of some runs, after one that does not count."""
-    work()
-    return min(_timed(work) for _ in range(PROBES))
-
-
-def _timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
+from diptych.timing import seconds
 from diptych.training.muon import Muon
 from diptych.training.settings import Settings
 
@@ -145,16 +145,10 @@ def resolved(precision: str, device: torch.device) -> str:
 
 
 def _seconds(dtype: torch.dtype) -> float:
-    """The shortest time of a small product on the CPU."""
+    """Of a small product on the CPU."""
     rows, inner, columns = PROBE
     a, b = torch.ones(rows, inner, dtype=dtype), torch.ones(inner, columns, dtype=dtype)
-    return min(_timed(lambda: a @ b) for _ in range(PROBES))
-
-
-def _timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    return seconds(lambda: a @ b, PROBES)
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:

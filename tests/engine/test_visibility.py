@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from diptych import attention
 from diptych.attention import (
     CAUSAL,
     EVERYONE,
@@ -191,14 +192,29 @@ def test_each_form_against_the_rule(kind: str) -> None:
     agree(packed, seen, forms[kind](seen, seen))
 
 
+@pytest.mark.parametrize("products", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
-def test_one_query_a_row(padded: bool) -> None:
+def test_one_query_a_row(padded: bool, products: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By either kernel, of which the quicker one is taken."""
+    monkeypatch.setattr(attention, "products_pay", lambda dtype: products)
     generator = torch.Generator().manual_seed(1)
     q, k = torch.randn(2, 4, 1, 8, generator=generator), torch.randn(2, 2, 5, 8, generator=generator)
     v = torch.randn(2, 2, 5, 8, generator=generator)
     hidden = torch.tensor([[True, True, False, False, False], [False] * 5]) if padded else None
     full = OPEN if hidden is None else Lowering("dense", ~hidden[:, None, None])
     torch.testing.assert_close(attend_one(q, k, v, hidden), attend(q, k, v, full))
+    q, k, v = (t.bfloat16() for t in (q, k, v))
+    exact = attend(q.float(), k.float(), v.float(), full)
+    torch.testing.assert_close(attend_one(q, k, v, hidden).float(), exact, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize(("products", "pays"), [(1.0, True), (1.9, False), (3.0, False)])
+def test_products_are_taken_where_they_are_clearly_quicker(products: float, pays: bool, monkeypatch) -> None:
+    """In half types only: a choice by time could differ from run to run, and with it the last bits of float32."""
+    times = iter([products, 2.0])
+    monkeypatch.setattr(attention, "seconds", lambda work: next(times))
+    assert attention.products_pay.__wrapped__(torch.bfloat16) is pays
+    assert attention.products_pay.__wrapped__(torch.float32) is False
 
 
 # --- published masks -------------------------------------------------------------------------------------------

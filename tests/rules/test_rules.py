@@ -17,6 +17,7 @@ ROOMS = [
     "storage",
     "images",
     "types",
+    "timing",
     "attention",
     "weights",
     "tokenizers",
