@@ -70,8 +70,9 @@ class Conversations:
     odds: what is drawn, as in `EmojiWorld.drawing`. plain: the share of drawings that are plain, or its first and last
     value, if it is to fall while classes widen. english: the share that is in English, not Chinese.
     tidy: pictures to be drawn are straightened (edited ones too), and in the world's first style on its first
-    background unless the text says otherwise. questions: at most so many about one picture. dropout: the share of
-    pictures drawn without their text, for guidance.
+    background unless the text says otherwise. exact_edits: what an edit does not speak of keeps its exact place,
+    so that a model that sees its source's latents can copy it. questions: at most so many about one picture. dropout:
+    the share of pictures drawn without their text, for guidance.
     widen: (classes to begin with, step at which there are all); their number grows geometrically. With few things to
     tell apart, a model finds out early that names and looks belong together (arXiv 2503.21676).
     apart: canvases are put together from their objects, each encoded by itself (`diptych.training.apart`); needs tidy.
@@ -90,6 +91,7 @@ class Conversations:
         plain: float | Sequence[float] = 0.0,
         english: float = 0.5,
         tidy: bool = True,
+        exact_edits: bool = False,
         dropout: float = 0.1,
         apart: bool = False,
         width: int = 0,
@@ -98,6 +100,7 @@ class Conversations:
         widen: Sequence[int] = (),
     ):
         self.dialogue, self.seed, self.size_of_batch, self.tidy, self.dropout = dialogue, seed, batch, tidy, dropout
+        self.straight_edits = tidy and not exact_edits
         self.world, self.width, self.questions = EmojiWorld(seed, core=core), width or None, questions
         self.core, self.widen = core, tuple(widen)
         self.odds, self.english = DRAWING_ODDS if odds is None else odds, english
@@ -115,8 +118,11 @@ class Conversations:
                 f"leave that out of [data.shares], which may hold {', '.join(known)}"
             )
         self.grid = dialogue.grid(Options())
-        if apart and not tidy:
-            raise TrainingError("objects can be encoded apart only where pictures are straightened; set tidy = true")
+        if apart and (not tidy or exact_edits):
+            raise TrainingError(
+                "objects can be encoded apart only where pictures are straightened; "
+                "set tidy = true, exact_edits = false"
+            )
         size = dialogue.image_size[0]
         self.fill = Apart(network.encode, size, self.grid[0]) if apart else whole(network.encode, size)
 
@@ -152,7 +158,7 @@ class Conversations:
 
     def _edit(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:
         edit = self.world.edit(index, lang)
-        target = straightened(edit.target) if self.tidy else edit.target
+        target = straightened(edit.target) if self.straight_edits else edit.target
         return [*self._prompt(blind, self._picture(edit.source), edit.instruction), canvases.place(target)]
 
     def _question(self, index: int, lang: str, blind: bool, canvases: Canvases) -> list[Any]:

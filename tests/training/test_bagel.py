@@ -11,11 +11,14 @@ import torch
 from PIL import Image as Pillow
 
 import diptych
+from diptych.data.worlds.emoji import straightened
+from diptych.errors import TrainingError
 from diptych.evaluation.runs.settings import described
 from diptych.models.family import Options
 from diptych.models.network import Ids, Seen, Traced
 from diptych.training import recipes
 from diptych.training.batches import Learn
+from diptych.training.conversations import Canvases
 from diptych.training.folders import write_folder
 from diptych.training.unified import UnifiedTask
 from tests.training.stepped import losses_of
@@ -67,6 +70,27 @@ def test_steps_then_a_folder_that_draws_answers_and_edits(folder: Path, tmp_path
         given = ("a red car",) if change == settled.generate else (PICTURE, "Make it red.")
         by_config, asked = change(*given)[0], other(*given, steps=2, guidance=1.0)[0]
         assert by_config.tobytes() == asked.tobytes() != other(*given, steps=2)[0].tobytes()
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_exact_edits_keep_the_places_of_what_is_not_spoken_of(folder: Path, exact: bool) -> None:
+    """All others are learned straightened, so that nothing of their source could be copied."""
+    asked = recipe(folder)
+    asked["data"] |= {"exact_edits": exact}
+    conversations, kept = UnifiedTask(asked).conversations, 0
+    for index in range(30):
+        edit, canvases = conversations.world.edit(index, "en"), Canvases(conversations.fill, (8, 8))
+        *_, target = conversations._edit(index, "en", False, canvases)
+        assert target == (edit.target if exact else straightened(edit.target))
+        kept += bool(set(target.objects) & set(edit.source.objects))
+    assert kept > 10 if exact else kept == 0
+
+
+def test_objects_apart_cannot_stand_exactly(folder: Path) -> None:
+    asked = recipe(folder)
+    asked["data"] |= {"exact_edits": True, "apart": True}
+    with pytest.raises(TrainingError, match="exact_edits = false"):
+        UnifiedTask(asked)
 
 
 def test_edits_read_the_picture_both_ways(folder: Path) -> None:
