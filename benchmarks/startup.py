@@ -14,18 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 COMMAND = "import sys; sys.argv = ['diptych', *{}]; from diptych.cli import main; main()"
-PICTURE = str(Path(tempfile.mkdtemp()) / "car.png")
-ON_CPU = ["--device", "cpu"]
-TIMED = {
-    "import diptych": "import diptych",
-    "diptych --help": COMMAND.format(["--help"]),
-    "diptych generate, to its picture": COMMAND.format(["generate", "a red car", "--out", PICTURE, *ON_CPU]),
-    "diptych ask, to its first token": COMMAND.format(["ask", PICTURE, "What is it?", "--max-tokens", "1", *ON_CPU]),
-    "import torch (for comparison)": "import torch",
-}
 INSIDE = """
 import resource, time
 import torch, diptych
@@ -43,6 +33,20 @@ sixteen = time.perf_counter() - began
 print(loaded, first, 16 / sixteen, before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 NAMES = ("load janus-emoji, s", "first picture, s", "pictures/s, 16 at once", "memory before, MiB", "peak memory, MiB")
+
+
+def timed(folder: str) -> dict[str, str]:
+    """What is timed, by name; the second command draws in that folder what the third asks about."""
+    picture, on_cpu = f"{folder}/car.png", ["--device", "cpu"]
+    return {
+        "import diptych": "import diptych",
+        "diptych --help": COMMAND.format(["--help"]),
+        "diptych generate, to its picture": COMMAND.format(["generate", "a red car", "--out", picture, *on_cpu]),
+        "diptych ask, to its first token": COMMAND.format(
+            ["ask", picture, "What is it?", "--max-tokens", "1", *on_cpu]
+        ),
+        "import torch (for comparison)": "import torch",
+    }
 
 
 def seconds(program: str) -> float:
@@ -65,8 +69,9 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     print(f"{'':<34} {'least':>9} {'median':>9} {'most':>9}")
     show("python itself, s", [bare() for _ in range(repeats)])
-    for name, program in TIMED.items():
-        show(f"{name}, s", [seconds(program) for _ in range(repeats)])
+    with tempfile.TemporaryDirectory() as folder:
+        for name, program in timed(folder).items():
+            show(f"{name}, s", [seconds(program) for _ in range(repeats)])
     rows = []
     for _ in range(repeats):
         done = subprocess.run([sys.executable, "-c", INSIDE], check=True, capture_output=True, text=True)

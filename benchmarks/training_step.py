@@ -94,12 +94,13 @@ def their_steps(model: Any, batches: list[tuple[Tensor, Tensor, Tensor]], optimi
 def run(limits: Ceilings, amounts: Amounts) -> list[Result]:
     layers, steps = (1, 1) if amounts.quick else (min(amounts.layers, 2), STEPS)
     return [
-        compared(task(), "training step", steps, limits, amounts),
-        compared(wide(layers), f"training step, 2,048 wide, {layers} of 24 layers", 1, limits, amounts),
+        beside(task(), "training step", steps, limits, amounts),
+        beside(wide(layers), f"training step, 2,048 wide, {layers} of 24 layers", 1, limits, amounts),
     ]
 
 
-def compared(ours: UnifiedTask, name: str, steps: int, limits: Ceilings, amounts: Amounts) -> Result:
+def beside(ours: UnifiedTask, name: str, steps: int, limits: Ceilings, amounts: Amounts) -> Result:
+    """So many steps of ours, and of the peer of its sizes."""
     torch.manual_seed(0)
     theirs = sized(ours)
     batches = [ours.batch(step) for step in range(steps)]
