@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+MARGIN = 1.15  # what is chosen by time has to pay clearly: runs on one machine shall not differ
+
 
 def seconds(work: Callable[[], object], runs: int = 5) -> float:
     """The shortest of some runs, after one that does not count."""

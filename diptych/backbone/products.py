@@ -1,14 +1,21 @@
-"""Products with matrices of whole numbers on CPUs. I inputs, O outputs."""
+"""Products of a few rows on CPUs, and with matrices of whole numbers. I inputs, O outputs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from diptych.timing import MARGIN, seconds
 
 LARGE = 2**20  # weights from which a matrix is read from memory, not from a cache; smaller ones are left alone
 FEW = 16  # rows up to which a product is bound by memory, or nearly
+FULL = 4  # rows that some CPUs multiply sooner than fewer
+BEYOND = 2**26  # bytes of matrices that together no cache holds
 
 
 def few(x: Tensor, weight: Tensor) -> bool:
@@ -16,6 +23,28 @@ def few(x: Tensor, weight: Tensor) -> bool:
     CPU, and a large matrix."""
     rows = x.numel() // x.shape[-1]
     return x.device.type == "cpu" and rows <= FEW and weight.numel() >= LARGE and not torch.is_grad_enabled()
+
+
+def filled(x: Tensor, slow: frozenset[int], product: Callable[[Tensor], Tensor]) -> Tensor:
+    """A product [..., O] of x [..., I]; of FULL rows, some of them zeros, where there are as few as `slow` names."""
+    flat = x.reshape(-1, x.shape[-1])
+    rows = len(flat)
+    y = product(F.pad(flat, (0, 0, 0, FULL - rows)))[:rows] if rows in slow else product(flat)
+    return y.view(*x.shape[:-1], y.shape[-1])
+
+
+def slow_rows(layers: Sequence[Any], dtype: torch.dtype) -> frozenset[int]:
+    """How many rows, below FULL, take these layers clearly longer than FULL of them. oneDNN's kernels for so few do not
+    read memory as fast as it can be read: on a Zen 4 two rows took 1.5 times as long as four in bfloat16 and int8, 1.7
+    times in float32. Layers that a cache holds show nothing of it, and gain nothing."""
+
+    def took(rows: int) -> float:
+        tokens = [torch.ones(rows, layer.in_features, dtype=dtype) for layer in layers]
+        return seconds(lambda: [layer(x) for layer, x in zip(layers, tokens, strict=True)])
+
+    with torch.inference_mode():
+        full = took(FULL)
+        return frozenset(n for n in range(1, FULL) if MARGIN * full < took(n))
 
 
 def whole_numbers(x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
@@ -33,14 +62,13 @@ def in_order(codes: Tensor) -> Tensor:
     return torch.ops.onednn.qlinear_prepack(codes, [FEW, codes.shape[1]])
 
 
-def all_whole(tokens: Tensor, blocked: Tensor, scale: Tensor) -> Tensor:
+def all_whole(tokens: Tensor, blocked: Tensor, scale: Tensor, slow: frozenset[int] = frozenset()) -> Tensor:
     """tokens Float[..., I], whole numbers in -127..127, with codes `in_order` and a scale an output Float[O] ->
-    Float[..., O], float32."""
-    shifted = tokens.add(128).to(torch.uint8).flatten(0, -2)
-    zeros = torch.zeros(len(scale), dtype=torch.int32)
-    last = None, 1.0, 0, torch.float32, "none", [], ""
-    return torch.ops.onednn.qlinear_pointwise(shifted, 1.0, 128, blocked, scale, zeros, *last).unflatten(
-        0, tokens.shape[:-1]
+    Float[..., O], float32. slow: as `filled` has it."""
+    shifted = tokens.to(torch.int8).view(torch.uint8) ^ 128  # 128 more, and quicker than adding it
+    zeros, last = torch.zeros(len(scale), dtype=torch.int32), (None, 1.0, 0, torch.float32, "none", [], "")
+    return filled(
+        shifted, slow, lambda x: torch.ops.onednn.qlinear_pointwise(x, 1.0, 128, blocked, scale, zeros, *last)
     )
 
 

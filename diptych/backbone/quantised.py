@@ -71,9 +71,10 @@ class Int8(Quantised):
 class Int8Dynamic(Int8):
     """`Int8` through which tokens go as whole numbers too: each is rounded to -127..127 with a scale of its own. On
     CPUs the quickest of all, at nearly five times the error of int8 (on the logits of janus-emoji). There the codes
-    lie in oneDNN's order, and only so."""
+    lie in oneDNN's order, and only so. slow: as in `Reordered`."""
 
     blocked: Tensor | None = None
+    slow: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, linear: nn.Linear) -> Int8Dynamic:
@@ -96,7 +97,7 @@ class Int8Dynamic(Int8):
         if self.blocked is None:
             y = F.linear(tokens.to(x.dtype), self.codes.to(x.dtype)).float() * self.scale[:, 0]
         else:
-            y = all_whole(tokens, self.blocked, self.scale[:, 0])
+            y = all_whole(tokens, self.blocked, self.scale[:, 0], self.slow)
         y = (y * scale).to(x.dtype)
         return y if bias is None else y + bias
 

@@ -16,17 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diptych.backbone.packing import Route
-from diptych.backbone.products import LARGE
-from diptych.timing import seconds
+from diptych.backbone.products import LARGE, filled
+from diptych.timing import MARGIN, seconds
 
 ROWS = 16  # for which oneDNN is to choose the order
-MARGIN = 1.15  # what is changed has to pay clearly: runs on one machine shall not differ
 PROBE = (2048, 1024)
 
 
 class Reordered(nn.Module):
     """Stands where a linear layer stood. `blocked` are its weights [O, I] in oneDNN's order, which is no state: a state
-    dict holds the weights as they were."""
+    dict holds the weights as they were. slow: of how many rows a product takes longer than of more."""
+
+    slow: frozenset[int] = frozenset()
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
@@ -42,13 +43,14 @@ class Reordered(nn.Module):
     def forward(self, x: Tensor, route: Route = 0) -> Tensor:
         if torch.is_grad_enabled() and x.requires_grad:  # the kernel knows no gradients
             return F.linear(x, self.weight, self.bias)
-        return _product(x, self.blocked, self.bias)
+        return filled(x, self.slow, lambda rows: _product(rows, self.blocked, self.bias))
 
     def rows(self, x: Tensor, low: int, high: int) -> Tensor:
         """As `Linear.rows`; the part that is asked for is kept."""
         if (low, high) not in self.parts:
             self.parts[low, high] = reordered(self.weight[low:high])
-        return _product(x, self.parts[low, high], None if self.bias is None else self.bias[low:high])
+        part, bias = self.parts[low, high], None if self.bias is None else self.bias[low:high]
+        return filled(x, self.slow, lambda rows: _product(rows, part, bias))
 
     def _save_to_state_dict(self, destination: MutableMapping[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

@@ -6,12 +6,16 @@ Settled tensor by tensor.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import nn
 
 from diptych.backbone.blocks import Blocks
-from diptych.backbone.quantised import KINDS
+from diptych.backbone.products import BEYOND, slow_rows
+from diptych.backbone.quantised import KINDS, Int8Dynamic
 from diptych.backbone.reordered import Reordered, worthwhile
 from diptych.backbone.transformer import Linear
 from diptych.errors import InputError
@@ -23,6 +27,9 @@ def fitted(quantize: str | None, offload: bool, device: torch.device) -> None:
         raise InputError(f"quantize is one of {', '.join(KINDS)}, not {quantize!r}")
     if offload and device.type != "cuda":
         raise InputError(f"offload saves a GPU's memory, but this model runs on {device}; leave it out")
+
+
+SLOW: dict[tuple[type, torch.dtype], frozenset[int]] = {}  # `slow_rows` by layer and type, in this process
 
 
 class Fit:
@@ -51,6 +58,7 @@ class Fit:
         """Of a network that has been loaded already."""
         for name in list(self.network.state_dict()):
             self(name)
+        self.quicken()
 
     def settle(self, path: str, layer: nn.Module, inside: bool) -> None:
         """A layer whose weight has just been loaded, and whether it is one of a block."""
@@ -68,11 +76,32 @@ class Fit:
         parent, _, own = path.rpartition(".")
         setattr(self.network.get_submodule(parent), own, layer)
 
+    def quicken(self) -> None:
+        """Products of a few rows with matrices in a CPU's order are made as they are quickest with these very ones, if
+        they are too large for caches. Measured once a process, so that all models of one type answer alike."""
+        ordered: dict[tuple[type, torch.dtype], list[Any]] = {}
+        for layer in self.network.modules():
+            if isinstance(layer, Reordered | Int8Dynamic) and layer.blocked is not None:
+                ordered.setdefault((type(layer), layer.blocked.dtype), []).append(layer)
+        for (kind, dtype), layers in ordered.items():
+            if some := _beyond_caches(layers):
+                if (kind, dtype) not in SLOW:
+                    SLOW[kind, dtype] = slow_rows(some, dtype if dtype.is_floating_point else torch.float32)
+                for layer in layers:
+                    layer.slow = SLOW[kind, dtype]
+
     def finish(self, device: torch.device) -> None:
         """All is loaded: blocks that stayed with the CPU are brought to the device from here on."""
+        self.quicken()
         if self.offload:
             for blocks in self.blocks.values():
                 blocks.offload(device)
+
+
+def _beyond_caches(layers: Sequence[Any]) -> list[Any]:
+    """The first of the layers that together no cache holds; none, if caches hold them all."""
+    sizes = accumulate(layer.in_features * layer.out_features * layer.blocked.itemsize for layer in layers)
+    return next((list(layers[:count]) for count, size in enumerate(sizes, 1) if size >= BEYOND), [])
 
 
 def _home(layer: nn.Module) -> None:

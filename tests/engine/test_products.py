@@ -28,3 +28,30 @@ def test_whole_numbers_are_read_as_they_are(monkeypatch: pytest.MonkeyPatch) -> 
     assert quick.dtype == plain.dtype and quick.shape == plain.shape
     assert not torch.equal(quick, plain), "the kernel was not taken"
     assert float((quick - plain).norm() / plain.norm()) < 0.01
+
+
+def test_zeros_fill_up_rows_where_that_is_quicker() -> None:
+    matrix, x, shown = torch.randn(8, 5), torch.randn(2, 3, 8), []
+
+    def product(rows: torch.Tensor) -> torch.Tensor:
+        shown.append(len(rows))
+        return rows @ matrix
+
+    for part in (x[:0], x[:1, :1], x[:, :1], x[:1], x):
+        torch.testing.assert_close(products.filled(part, frozenset({1, 2}), product), part @ matrix)
+    assert shown == [0, 4, 4, 3, 6]
+
+
+def test_rows_are_slow_that_clearly_take_longer_than_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([1.0, 1.1, 1.5, 1.2])  # of four rows, of one, two, three
+    monkeypatch.setattr(products, "seconds", lambda work: (work(), next(times))[1])
+    assert products.slow_rows([nn.Linear(3, 2), nn.Linear(5, 2)], torch.float32) == {2, 3}
+
+
+def test_whole_products_are_exact_however_many_rows() -> None:
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(-15, 16, (16, 64), generator=generator, dtype=torch.int8)  # too small to be cut off
+    tokens = torch.randint(-15, 16, (5, 64), generator=generator).float()
+    for rows in range(1, 6):
+        found = products.all_whole(tokens[:rows], products.in_order(codes), torch.ones(16), frozenset({1, 2}))
+        assert torch.equal(found, tokens[:rows] @ codes.float().t())

@@ -8,6 +8,7 @@ import diptych
 from diptych.backbone import reordered
 from diptych.backbone.context import Context
 from diptych.backbone.packing import Segment, Span
+from diptych.backbone.quantised import Int8Dynamic
 from diptych.backbone.reordered import Reordered
 from diptych.backbone.transformer import Linear
 from diptych.models import fitting
@@ -23,6 +24,16 @@ def test_it_is_the_linear_layer(shape: tuple[int, ...], biased: bool) -> None:
     torch.testing.assert_close(quick(x), plain(x), atol=1e-5, rtol=1e-5)
     for part in ((3, 11), (0, 20), (3, 11)):
         torch.testing.assert_close(quick.rows(x, *part), plain.rows(x, *part), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_few_rows_among_zeros(dtype: torch.dtype) -> None:
+    plain, x = Linear(48, 20).to(dtype).requires_grad_(False), torch.randn(2, 1, 48).to(dtype)
+    quick = Reordered(plain)
+    quick.slow = frozenset({1, 2})
+    for rows in (x[:0], x[:1], x, x.expand(2, 3, 48)):
+        torch.testing.assert_close(quick(rows), plain(rows))
+        torch.testing.assert_close(quick.rows(rows, 3, 11), plain.rows(rows, 3, 11))
 
 
 def test_its_state_is_that_of_the_plain_layer() -> None:
@@ -78,3 +89,23 @@ def test_only_large_weights_on_cpus_of_a_known_type(monkeypatch: pytest.MonkeyPa
     assert not reordered.worthwhile(torch.ones(7, 9))
     assert not reordered.worthwhile(torch.ones(8, 8, dtype=torch.bfloat16))
     assert not reordered.worthwhile(torch.ones(8, 8, device="meta"))
+
+
+@pytest.mark.parametrize("quantize", [None, "int8-dynamic"])
+def test_few_rows_are_measured_once_on_layers_that_no_cache_holds(monkeypatch, quantize: str | None) -> None:
+    all_worthwhile(monkeypatch)
+    monkeypatch.setattr(fitting, "SLOW", {})
+    shown: list[list[nn.Module]] = []
+    monkeypatch.setattr(fitting, "slow_rows", lambda layers, dtype: shown.append(layers) or frozenset({2}))
+
+    def slow(beyond: int) -> set[frozenset[int]]:
+        monkeypatch.setattr(fitting, "BEYOND", beyond)
+        network = make("residual codes").network.requires_grad_(False)
+        Fit(network, quantize, False).everything()
+        ordered = [m for m in network.modules() if isinstance(m, Reordered | Int8Dynamic)]
+        return {m.slow for m in ordered if m.blocked is not None}
+
+    assert slow(2**40) == {frozenset()} and not shown
+    assert frozenset({2}) in slow(5 * WIDTH**2) and len(shown) in (1, 2)
+    measured = len(shown)
+    assert 1 < len(shown[0]) < 7 and frozenset({2}) in slow(5 * WIDTH**2) and len(shown) == measured
