@@ -1,12 +1,14 @@
 """Checkpoints: one or several safetensors files as one table of tensors; into a module, and back out.
 
 Names, shapes and types come from the headers alone. A module built on the meta device is filled tensor by tensor, on
-the device and in the type asked for, so that the peak is the weights and one tensor more.
+the device and in the type asked for, while the next one is read: the peak is the weights and two tensors more.
 """
 
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
 
@@ -83,16 +85,30 @@ def load_into(
     ties = {name: group for group in _ties(state).values() for name in group}
     filled: dict[str, Tensor] = {}
     done, total = 0, checkpoint.size
-    for claim in claims:
-        if claim.rule:
-            for name, part in claim.split(checkpoint[claim.theirs]).items():
+    wanted = [claim for claim in claims if claim.rule]
+    with closing(_read_ahead(checkpoint, [claim.theirs for claim in wanted])) as tensors:
+        for claim, tensor in zip(wanted, tensors, strict=True):
+            for name, part in claim.split(tensor).items():
                 _place(module, state, ties[name], _settled(part, device, dtype), filled, name)
                 if placed:
                     placed(name)
-        done += checkpoint.entries[claim.theirs].size
-        if progress:
-            progress(done, total)
+            del tensor
+            done += checkpoint.entries[claim.theirs].size
+            if progress:
+                progress(done, total)
+    if progress and done < total:
+        progress(total, total)  # what the layout drops is not read
     _move_tables(module, device)
+
+
+def _read_ahead(checkpoint: Checkpoint, names: Sequence[str]) -> Iterator[Tensor]:
+    """Tensors in this order; while one is used the next is read, for reading waits and using computes."""
+    with ThreadPoolExecutor(1, thread_name_prefix="weights") as pool:
+        coming: Future[Tensor] | None = None
+        for name in (*names, None):
+            before, coming = coming, None if name is None else pool.submit(checkpoint.__getitem__, name)
+            if before is not None:
+                yield before.result()
 
 
 def export(
