@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,19 @@ from diptych.weights.layout import Layout
 SCALE = 0.02  # spread of a backbone's fresh weights
 
 
-def begun(folder: Path, start: str | None, seed: int) -> tuple[Any, dict[str, Any], Network]:
+def begun(
+    folder: Path, start: str | None, seed: int, changes: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any], Network]:
     """The model that `folder` describes -> its family, its config, and its network in float32.
 
     start: a trained model of the same sizes to go on from; None: fresh weights, but those of companions, which are
-    found as `diptych.load` finds them. Raises UnknownModelError, WeightsError.
+    found as `diptych.load` finds them. changes: values that stand in the config for those of `folder`.
+    Raises UnknownModelError, WeightsError, and TrainingError for a change of what the config does not have.
     """
     kind, config = described(folder)
+    if unknown := sorted(changes.keys() - config.keys()):
+        raise TrainingError(f"[model.config] changes {', '.join(unknown)}, which {folder}/config.json does not have")
+    config = {**config, **changes}
     before = opened(*described(Path(start)), Path(start)) if start else None
     config = kind.completed(config, before.shapes if before else {})
     network, layout = initialised(kind.build(config), seed), kind.layout(config)

@@ -7,6 +7,7 @@ same code that serves them.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,10 +60,12 @@ class UnifiedTask:
 
     def __init__(self, recipe: dict[str, Any]):
         fields(recipe, ("kind", "training", "model", "parts", "data", "loss", "out"), "the recipe")
-        fields(recipe["model"], ("folder", "start", "frozen", "seed"), "[model]")
+        fields(recipe["model"], ("folder", "config", "start", "frozen", "seed"), "[model]")
         self.recipe, model = recipe, recipe["model"]
         self.folder = Path(model["folder"])
-        self.family, self.config, network = begun(self.folder, model.get("start"), model.get("seed", 0))
+        self.family, self.config, network = begun(
+            self.folder, model.get("start"), model.get("seed", 0), model.get("config", {})
+        )
         for part, source in recipe.get("parts", {}).items():
             load_part(network, self.family.layout(self.config), part, str(source))
         self.dialogue = self.family.dialogue(self.folder, self.config, network)
@@ -98,3 +101,7 @@ def finish(task: UnifiedTask, result: Result, out: Path) -> None:
     """The averaged model in its published layout, ready for `diptych.load(out / "model")`."""
     network = result.module.get_submodule("network")
     write_folder(task.family, task.config, task.folder, network, out / "model", torch.bfloat16)
+    if changes := task.recipe["model"].get("config"):
+        file = out / "model" / "config.json"
+        stated = json.loads(file.read_text("utf-8")) | changes
+        file.write_text(json.dumps(stated, indent=2, ensure_ascii=False) + "\n", "utf-8")
