@@ -20,7 +20,8 @@ from diptych.training import recipes
 from diptych.training.batches import Learn
 from diptych.training.conversations import Canvases
 from diptych.training.folders import write_folder
-from diptych.training.unified import UnifiedTask
+from diptych.training.loop import Result
+from diptych.training.unified import UnifiedTask, finish
 from tests.training.stepped import losses_of
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,19 @@ def test_exact_edits_keep_the_places_of_what_is_not_spoken_of(folder: Path, exac
         assert target == (edit.target if exact else straightened(edit.target))
         kept += bool(set(target.objects) & set(edit.source.objects))
     assert kept > 10 if exact else kept == 0
+
+
+def test_a_recipe_changes_its_models_config(folder: Path, tmp_path: Path) -> None:
+    asked = recipe(folder)
+    asked["model"] |= {"config": {"timestep_shift": 2.5}}
+    task = UnifiedTask(asked)
+    assert task.config["timestep_shift"] == task.module.network.shift == 2.5
+    finish(task, Result(1, 1, True, "", 0.0, {}, "", 0, task.module, tmp_path), tmp_path)
+    stated, before = (json.loads((path / "config.json").read_text("utf-8")) for path in (tmp_path / "model", folder))
+    assert stated == before | {"timestep_shift": 2.5} != before
+    asked["model"]["config"] = {"timestep_shifts": 2.5}
+    with pytest.raises(TrainingError, match="timestep_shifts"):
+        UnifiedTask(asked)
 
 
 def test_objects_apart_cannot_stand_exactly(folder: Path) -> None:
