@@ -6,7 +6,7 @@ the device and in the type asked for, while the next one is read: the peak is th
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -101,7 +101,7 @@ def load_into(
     _move_tables(module, device)
 
 
-def _read_ahead(checkpoint: Checkpoint, names: Sequence[str]) -> Iterator[Tensor]:
+def _read_ahead(checkpoint: Checkpoint, names: Sequence[str]) -> Generator[Tensor, None, None]:
     """Tensors in this order; while one is used the next is read, for reading waits and using computes."""
     with ThreadPoolExecutor(1, thread_name_prefix="weights") as pool:
         coming: Future[Tensor] | None = None
