@@ -36,7 +36,8 @@ train-emoji: .venv/ready-dev
 	    janus-emoji-glyphs janus-emoji-words janus-emoji-names janus-emoji-all \
 	    emoji-vq-apart janus-emoji-objects janus-emoji-paint janus-emoji \
 	    show-o-emoji-objects show-o-emoji-paint show-o-emoji \
-	    emoji-kl-shapes emoji-kl bagel-emoji-first bagel-emoji-objects bagel-emoji-paint bagel-emoji-edits bagel-emoji; do \
+	    emoji-kl-shapes emoji-kl bagel-emoji-first bagel-emoji-objects \
+	    bagel-emoji-paint bagel-emoji-edits bagel-emoji; do \
 	  $(BIN)/diptych train recipes/$$part.toml --out runs/$$part || exit; done
 
 bench: .venv/ready-dev

@@ -33,8 +33,8 @@ SLOW: dict[tuple[type, torch.dtype], frozenset[int]] = {}  # `slow_rows` by laye
 
 
 class Fit:
-    """What becomes of a network's tensors as they are loaded, told of each by name: there is never more of the blocks
-    as they were published than one tensor.
+    """What becomes of a network's tensors as they are loaded, told of each by name: of the blocks as
+    they were published there is never more than one tensor, and the next one being read.
 
     quantize, offload: as in `diptych.load`. On CPUs, large weights that are neither rounded nor shared are reordered.
     """

@@ -192,11 +192,12 @@ def test_each_form_against_the_rule(kind: str) -> None:
     agree(packed, seen, forms[kind](seen, seen))
 
 
-@pytest.mark.parametrize("products", [False, True])
+@pytest.mark.parametrize(("products", "part"), [(False, 0), (True, 2**22), (True, 3 * 5 * 8 * 4), (True, 0)])
 @pytest.mark.parametrize("padded", [False, True])
-def test_one_query_a_row(padded: bool, products: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By either kernel, of which the quicker one is taken."""
+def test_one_query_a_row(padded: bool, products: bool, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By either kernel, of which the quicker one is taken; products at once, in parts of three heads, head by head."""
     monkeypatch.setattr(attention, "products_pay", lambda dtype: products)
+    monkeypatch.setattr(attention, "PART", part)
     generator = torch.Generator().manual_seed(1)
     q, k = torch.randn(2, 4, 1, 8, generator=generator), torch.randn(2, 2, 5, 8, generator=generator)
     v = torch.randn(2, 2, 5, 8, generator=generator)

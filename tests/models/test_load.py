@@ -284,7 +284,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_weights_are_streamed(wide: Path) -> None:
-    """Loading costs the weights and a tensor more. That two copies would be noticed is shown beside it."""
+    """Loading costs the weights and two tensors more. That two copies would be noticed is shown beside it."""
     whole = (wide / WEIGHTS).stat().st_size
     largest = 4096 * 512 * 4
     assert 50e6 < whole < 90e6
