@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diptych.timing import MARGIN, seconds
+from diptych.timing import seconds
 
 LARGE = 2**20  # weights from which a matrix is read from memory, not from a cache; smaller ones are left alone
 FEW = 16  # rows up to which a product is bound by memory, or nearly
@@ -34,17 +34,20 @@ def filled(x: Tensor, slow: frozenset[int], product: Callable[[Tensor], Tensor])
 
 
 def slow_rows(layers: Sequence[Any], dtype: torch.dtype) -> frozenset[int]:
-    """How many rows, below FULL, take these layers clearly longer than FULL of them. oneDNN's kernels for so few do not
-    read memory as fast as it can be read: on a Zen 4 two rows took 1.5 times as long as four in bfloat16 and int8, 1.7
-    times in float32. Layers that a cache holds show nothing of it, and gain nothing."""
+    """How many rows, below FULL, take these layers longer than FULL of them, and come out bit for bit the same among
+    them: times differ from run to run, answers shall not. oneDNN's kernels for so few do not read memory as fast as it
+    can be read: on one core of a Zen 4 two rows took 1.5 times as long as four in bfloat16 and int8, 1.7 times in
+    float32, on two cores hardly longer. Layers that a cache holds show nothing of it, and gain nothing."""
+    generator = torch.Generator().manual_seed(0)
+    tokens = [torch.randn(FULL, layer.in_features, generator=generator).to(dtype) for layer in layers]
 
-    def took(rows: int) -> float:
-        tokens = [torch.ones(rows, layer.in_features, dtype=dtype) for layer in layers]
-        return seconds(lambda: [layer(x) for layer, x in zip(layers, tokens, strict=True)])
+    def made(rows: int) -> list[Tensor]:
+        return [layer(x[:rows]) for layer, x in zip(layers, tokens, strict=True)]
 
     with torch.inference_mode():
-        full = took(FULL)
-        return frozenset(n for n in range(1, FULL) if MARGIN * full < took(n))
+        whole, full = made(FULL), seconds(lambda: made(FULL))
+        alike = [n for n in range(1, FULL) if all(torch.equal(a[:n], b) for a, b in zip(whole, made(n), strict=True))]
+        return frozenset(n for n in alike if full < seconds(lambda: made(n)))
 
 
 def whole_numbers(x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ class Fit:
 
     def quicken(self) -> None:
         """Products of a few rows with matrices in a CPU's order are made as they are quickest with these very ones, if
-        they are too large for caches. Measured once a process, so that all models of one type answer alike."""
+        they are too large for caches. Measured once a process."""
         ordered: dict[tuple[type, torch.dtype], list[Any]] = {}
         for layer in self.network.modules():
             if isinstance(layer, Reordered | Int8Dynamic) and layer.blocked is not None:

@@ -42,10 +42,22 @@ def test_zeros_fill_up_rows_where_that_is_quicker() -> None:
     assert shown == [0, 4, 4, 3, 6]
 
 
-def test_rows_are_slow_that_clearly_take_longer_than_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = iter([1.0, 1.1, 1.5, 1.2])  # of four rows, of one, two, three
-    monkeypatch.setattr(products, "seconds", lambda work: (work(), next(times))[1])
-    assert products.slow_rows([nn.Linear(3, 2), nn.Linear(5, 2)], torch.float32) == {2, 3}
+def test_rows_are_slow_that_take_longer_than_more_and_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Odd(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :2] * (2 if len(x) == 3 else 1)
+
+    def slow(layers: list[nn.Module]) -> set[int]:
+        times = iter([1.0, 0.9, 1.5, 1.2])  # of four rows, and of those that come out the same
+        monkeypatch.setattr(products, "seconds", lambda work: (work(), next(times))[1])
+        return set(products.slow_rows(layers, torch.float32))
+
+    class Even(Odd):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :2]
+
+    assert slow([Even(3, 2), Even(5, 2)]) == {2, 3}
+    assert slow([Even(3, 2), Odd(5, 2)]) == {2}
 
 
 def test_whole_products_are_exact_however_many_rows() -> None:
