@@ -77,7 +77,7 @@ def plotted(found: dict[str, dict[int, Spread]], a_key: float, path: Path) -> No
         axis.set(xlabel=names[name], ylabel="ms a visit", xscale="log", xticks=x, xticklabels=x)
         axis.set(yscale="log") if name == "size" else axis.set(ylim=(0, None))
         axis.minorticks_off()
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(frameon=False, fontsize=8, loc="lower right")
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
 

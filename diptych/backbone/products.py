@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ def slow_rows(layers: Sequence[Any], dtype: torch.dtype) -> frozenset[int]:
     """How many rows, below FULL, take these layers longer than FULL of them, and come out bit for bit the same among
     them: times differ from run to run, answers shall not. oneDNN's kernels for so few do not read memory as fast as it
     can be read: on one core of a Zen 4 two rows took 1.5 times as long as four in bfloat16 and int8, 1.7 times in
-    float32, on two cores hardly longer. Layers that a cache holds show nothing of it, and gain nothing."""
+    float32. Layers that a cache holds show nothing of it, and gain nothing."""
     generator = torch.Generator().manual_seed(0)
     tokens = [torch.randn(FULL, layer.in_features, generator=generator).to(dtype) for layer in layers]
 
@@ -45,9 +45,9 @@ def slow_rows(layers: Sequence[Any], dtype: torch.dtype) -> frozenset[int]:
         return [layer(x[:rows]) for layer, x in zip(layers, tokens, strict=True)]
 
     with torch.inference_mode():
-        whole, full = made(FULL), seconds(lambda: made(FULL))
+        whole, full = made(FULL), seconds(partial(made, FULL))
         alike = [n for n in range(1, FULL) if all(torch.equal(a[:n], b) for a, b in zip(whole, made(n), strict=True))]
-        return frozenset(n for n in alike if full < seconds(lambda: made(n)))
+        return frozenset(n for n in alike if full < seconds(partial(made, n)))
 
 
 def whole_numbers(x: Tensor, codes: Tensor, scale: Tensor) -> Tensor:
